@@ -1,0 +1,1 @@
+"""Studies of batch sizes and learning rates."""
