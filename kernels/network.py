@@ -128,20 +128,20 @@ Scheme = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 
 def _he(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
     """Normal weights of variance 2 / n_in, zero biases (He et al. 2015, equation 10)."""
-    values = np.sqrt(2.0 / n_in) * ndtri(u)
+    values = np.asarray(np.sqrt(2.0 / n_in) * ndtri(u))
     values[..., -1] = 0.0
     return values
 
 
 def _uniform_fan_in(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
-    """Weights and biases uniform within 1 / sqrt(n_in) of 0 (LeCun et al. 1998; PyTorch's default)."""
-    return (2.0 * u - 1.0) / np.sqrt(n_in)
+    """Weights and biases uniform within 1 / sqrt(n_in) of 0 (PyTorch's default)."""
+    return np.asarray((2.0 * u - 1.0) / np.sqrt(n_in))
 
 
 def _truncated_normal(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:  # noqa: ARG001
     """Normal weights of standard deviation 0.1 cut at 2 deviations, zero biases."""
     below = ndtr(-2.0)
-    values = 0.1 * ndtri(below + u * (1.0 - 2.0 * below))
+    values = np.asarray(0.1 * ndtri(below + u * (1.0 - 2.0 * below)))
     values[..., -1] = 0.0
     return values
 
@@ -191,9 +191,8 @@ def init_params(
     if size is not None and size < 1:
         raise ValueError(f"size must be 1 or more networks, got {size}")
     rows = 1 if size is None else size
-    u = generator(seed, "parameters").random((rows, network.n_params))
-    # random() can be 0 exactly, where the normal quantile is infinite: the middle of its 2**-53 cell
-    u += 2.0**-54
+    # random() can be exactly 0, where the normal quantile is infinite
+    u = np.maximum(generator(seed, "parameters").random((rows, network.n_params)), 2.0**-54)
     params = np.empty((rows, network.n_params))
     for (n_in, n_out), (w, b) in zip(network.layer_shapes, network.offsets, strict=True):
         layer = u[:, w : b + n_out].reshape(rows, n_out, n_in + 1)
