@@ -101,14 +101,14 @@ def sigmoid(z: Vector) -> Vector:
 
 def log_softmax(z: Vector) -> Vector:
     """log(exp(z_k) / sum_j exp(z_j)): the largest logit is subtracted first, which cancels."""
-    shifted = z - z.max()
-    return shifted - np.log(np.exp(shifted).sum())
+    shifted: Vector = z - z.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
 def softmax(z: Vector) -> Vector:
     """exp(z_k) / sum_j exp(z_j)."""
-    e = np.exp(z - z.max())
-    return e / e.sum()
+    e: Vector = np.exp(z - z.max())
+    return np.asarray(e / e.sum())
 
 
 OUTPUT: dict[str, Callable[[Vector], Vector]] = {
@@ -149,7 +149,7 @@ def sigmoid_half_mse(z: Vector, y: Vector) -> float:
 def sigmoid_half_mse_delta(z: Vector, y: Vector) -> Vector:
     """B1b: (y_hat - y) y_hat (1 - y_hat); the last factor is the slope of the sigmoid."""
     y_hat = sigmoid(z)
-    return (y_hat - y) * y_hat * (1.0 - y_hat)
+    return np.asarray((y_hat - y) * y_hat * (1.0 - y_hat))
 
 
 def linear_half_mse(z: Vector, y: Vector) -> float:
@@ -194,7 +194,9 @@ def target_vector(network: Network, y: ArrayLike) -> Vector:
         return target.reshape(1)
     if target not in range(k):
         raise ValueError(f"y must be a class of 0 to {k - 1}, got {target}")
-    return np.eye(k)[int(target)]
+    one_hot = np.zeros(k)
+    one_hot[int(target)] = 1.0
+    return one_hot
 
 
 @_overflow_is_an_answer
@@ -260,10 +262,11 @@ def deltas_reference(
     delta = output_delta(zs[-1], target_vector(network, y))  # B1: delta(L) = dL/dz(L)
     deltas = [delta]
     layers = _layers(network, params)
-    for (W, _), z in zip(layers[:0:-1], zs[-2::-1], strict=True):
-        delta = (W.T @ delta) * slope(z)  # B2: delta(l-1) = (W^T delta) * f'(z(l-1))
-        deltas.append(delta)
-    return deltas[::-1]
+    for i in range(network.n_layers - 1, 0, -1):  # from the last layer back to the first
+        W, _ = layers[i]
+        delta = (W.T @ delta) * slope(zs[i - 1])  # B2: delta(l-1) = (W^T delta) * f'(z(l-1))
+        deltas.insert(0, delta)
+    return deltas
 
 
 def _layers(network: Network, params: ArrayLike) -> list[tuple[Vector, Vector]]:
@@ -271,7 +274,7 @@ def _layers(network: Network, params: ArrayLike) -> list[tuple[Vector, Vector]]:
     w = np.asarray(params, dtype=np.float64)
     if w.shape != (network.n_params,):
         raise ValueError(f"params must have shape ({network.n_params},), got {w.shape}")
-    return [(W.astype(np.float64), b.astype(np.float64)) for W, b in network.unpack(w)]
+    return [(np.asarray(W, w.dtype), np.asarray(b, w.dtype)) for W, b in network.unpack(w)]
 
 
 # A batch: the mean over its samples
@@ -366,7 +369,7 @@ RULES: dict[str, tuple[Callable[..., tuple[Vector, Memory]], dict[str, float]]] 
 
 
 def _step_of(rule: object) -> Callable[[Vector, Vector, float, Memory], tuple[Vector, Memory]]:
-    """Return the step (w, g, eta, memory) -> (w, memory) of a rule, given by name or as an object."""
+    """Return the step (w, g, eta, memory) -> (w, memory) of a rule's name or of its object."""
     name = rule if isinstance(rule, str) else type(rule).__name__.lower()
     if name not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
