@@ -1,0 +1,146 @@
+"""The problems that come with the program: the notes' XOR and scikit-learn's own data sets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.problems.prepare import split, standardize
+from bench.problems.problem import Problem
+from kernels import Network
+
+SPLIT_TOLD = "A fifth of the rows, {how} with random_state 0, is held out as the test split."
+
+
+def notes() -> Problem:
+    """Return the notes' problem: XOR, learned by populations of 2-2-1 networks.
+
+    Targets lie below XOR's plateaus (.693, .477, .347); every run is given 10,000 updates.
+    """
+    return Problem(
+        name="notes",
+        title="The notes' network on XOR, 4 x 2",
+        network=Network((2, 2, 1), "relu", "sigmoid", "bce"),
+        X_train=np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32),
+        y_train=np.array([0, 1, 1, 0], np.int64),
+        X_test=np.empty((0, 2), np.float32),
+        y_test=np.empty(0, np.int64),
+        feature_names=("x1", "x2"),
+        class_names=("0", "1"),
+        preparation=("The four rows of XOR as they are, inputs 0 and 1; nothing is held out.",),
+        population=256,
+        targets=(0.3, 0.2, 0.1),
+        updates_budget=10_000,
+    )
+
+
+def xor_variants() -> dict[str, Problem]:
+    """Return the notes' problem, changed in one factor at a time, by label.
+
+    Width, depth, initialization, activation (tanh and leaky ReLU as controls for "ReLUs die") and
+    the coding of the inputs.
+    """
+    base = notes()
+    shapes = ((2, 2, 1), (2, 2, 2, 1), (2, 3, 1), (2, 4, 1), (2, 8, 1))
+    variants = {
+        "-".join(map(str, widths)): replace(base, network=Network(widths)) for widths in shapes
+    }
+    for scheme in ("uniform_fan_in", "truncated_normal"):
+        variants[f"2-2-1 {scheme}"] = replace(base, scheme=scheme)
+    for activation in ("tanh", "leaky_relu"):
+        variants[f"2-2-1 {activation}"] = replace(base, network=Network((2, 2, 1), activation))
+    variants["2-2-1 inputs -1, 1"] = replace(base, X_train=2 * base.X_train - 1)
+    return variants
+
+
+def _classes(name: str, words: str, hidden: int) -> Problem:
+    """Return one of scikit-learn's classification data sets, split and standardized."""
+    data = _load(name)
+    y = np.asarray(data.target, np.int64)
+    train, test = split(len(y), y)
+    names = tuple(str(column) for column in data.feature_names)
+    X_train, X_test, told = standardize(data.data[train], data.data[test], names)
+    classes = tuple(str(label) for label in data.target_names)
+    n_inputs = X_train.shape[1]
+    network = (
+        Network((n_inputs, hidden, 1), "relu", "sigmoid", "bce")
+        if len(classes) == 2
+        else Network((n_inputs, hidden, len(classes)), "relu", "softmax", "ce")
+    )
+    return Problem(
+        name=name,
+        title=f"{words} (scikit-learn), {len(y)} x {n_inputs}",
+        network=network,
+        X_train=X_train,
+        y_train=y[train],
+        X_test=X_test,
+        y_test=y[test],
+        feature_names=names,
+        class_names=classes,
+        preparation=(SPLIT_TOLD.format(how="stratified by class and drawn"), *told),
+    )
+
+
+def _diabetes() -> Problem:
+    """Return scikit-learn's diabetes data, in their own units before standardization."""
+    data = _load("diabetes", scaled=False)
+    y = np.asarray(data.target, np.float64)[:, None]
+    train, test = split(len(y), None)
+    names = tuple(str(column) for column in data.feature_names)
+    X_train, X_test, told = standardize(data.data[train], data.data[test], names)
+    y_train, y_test, _ = standardize(y[train], y[test], ("target",))
+    return Problem(
+        name="diabetes",
+        title=f"Diabetes progression (scikit-learn), {len(y)} x {X_train.shape[1]}",
+        network=Network((X_train.shape[1], 32, 1), "relu", "linear", "half_mse"),
+        X_train=X_train,
+        y_train=y_train[:, 0],
+        X_test=X_test,
+        y_test=y_test[:, 0],
+        feature_names=names,
+        class_names=(),
+        preparation=(
+            SPLIT_TOLD.format(how="drawn"),
+            *told,
+            "The target is standardized in the same way.",
+        ),
+    )
+
+
+def _load(name: str, **options: Any) -> Any:
+    """Return one of scikit-learn's bundled data sets."""
+    from sklearn import datasets  # takes a second to import
+
+    return getattr(datasets, f"load_{name}")(**options)
+
+
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "notes": notes,
+    "digits": partial(_classes, "digits", "Handwritten digits", 32),
+    "iris": partial(_classes, "iris", "Iris flowers", 32),
+    "wine": partial(_classes, "wine", "Wine cultivars", 32),
+    "breast_cancer": partial(_classes, "breast_cancer", "Breast cancer biopsies", 32),
+    "diabetes": _diabetes,
+}
+
+
+def load_problem(name: str) -> Problem:
+    """Return the problem of that name.
+
+    Raises
+    ------
+    InputError
+        For a name that is not in `PROBLEMS`; the message holds the nearest one.
+    """
+    if name not in PROBLEMS:
+        nearest = difflib.get_close_matches(name, PROBLEMS, n=1, cutoff=0)[0]
+        raise InputError(
+            f"unknown problem {name!r}: did you mean {nearest}? There are {', '.join(PROBLEMS)}"
+        )
+    return PROBLEMS[name]()
