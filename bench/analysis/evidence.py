@@ -1,0 +1,202 @@
+"""Everything that a study found out, as the claims read it and the report shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from bench.problems import Problem
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which batch size to use for one program, or for the fewest passes over the data.
+
+    Parameters
+    ----------
+    axis, program
+        "seconds" and the program's name, or "epochs" and "".
+    best
+        Batch size of the least median time-to-target of the *tuning* seeds.
+    batch_sizes
+        The set that cannot be told apart from the best, ascending: all but those whose whole
+        interval of T_B / T_best lies above the margin (reporting seeds). Empty where no batch
+        size reached the target.
+    learning_rates
+        The pick of every batch size, in the set or not.
+    smallest, cheapest
+        Of the set: the smallest batch size, and the one of least median on this axis.
+    runner_up
+        Second least median of the tuning seeds; None with one batch size.
+    ratios
+        A row per batch size: `batch_size, learning_rate, ratio, low, high, n_undetermined, in_set`
+        (T_B / T_best paired by seed; inf: not reached; 0 to inf: nothing is known).
+    costs
+        The 3 x 3 table around `cheapest`: `batch_factor, rate_factor` (.5, 1, 2), `batch_size,
+        learning_rate` (the nearest that were tried), `ratio, low, high` (T there / T at `cheapest`).
+    sentence
+        The answer in words, without numbers that the frames do not hold.
+    """
+
+    axis: str
+    program: str
+    best: int | None
+    batch_sizes: tuple[int, ...]
+    learning_rates: Mapping[int, float]
+    smallest: int | None
+    cheapest: int | None
+    runner_up: int | None
+    ratios: pd.DataFrame
+    costs: pd.DataFrame
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Population:
+    """What the populations of the XOR study add.
+
+    Parameters
+    ----------
+    counts
+        A row per variant, rule, batch size, rate and block: `variant, rule, batch_size,
+        learning_rate, seed, role, n, solved` and a column of counts for each cause of failure
+        (the keys of `bench.analysis.outcomes.CAUSES`).
+    success
+        A row per variant at its best (batch size, rate), picked on the tuning blocks: `variant,
+        n_params, batch_size, learning_rate, n_seeds` (reporting blocks), `n_runs, success, low,
+        high`.
+    by_batch_size
+        The same with a row per variant and batch size, each at its own best rate.
+    causes
+        A row per variant and cause at the arm of `success`: `variant, cause, label, share, low,
+        high, n` (share of all networks; cause "solved" included; n networks).
+    networks
+        Final parameters (n_params,) of one network of the main problem for "solved" and for each
+        cause that occurred, at the main problem's arm of `success`.
+    """
+
+    counts: pd.DataFrame
+    success: pd.DataFrame
+    by_batch_size: pd.DataFrame
+    causes: pd.DataFrame
+    networks: Mapping[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The evidence of one study: one problem, one update rule.
+
+    Where a frame has `x, x_low, x_high`, these are an estimate and its 95% interval over the
+    *reporting* seeds. `inf` = not reached within the budget; NaN = undetermined or no data.
+    `n_seeds` counts reporting seeds (blocks of a population), `n_runs` runs. T = time-to-target,
+    at the middle target where no target is named. Batch sizes are numbers, N for full batch.
+
+    Parameters
+    ----------
+    problem, rule, targets, options
+        What was studied; targets descend, the middle one (`target`) gives the verdicts. Options of
+        the study as stored in study.json, with `base_batch_size` (B_0) and `margin` added.
+    outcomes
+        A row per run: `rule, batch_size, learning_rate, seed, network, role ("tune"|"report"),
+        budget_examples, updates_per_epoch, initial_loss, final_loss, final_score, final_test_loss,
+        final_test_score, best_test_score, diverged, dead, newly_dead, stuck, newly_stuck, failed,
+        cause, success, hit_0, hit_1, hit_2` (T in examples at each target).
+    picks
+        A row per batch size, from tuning seeds alone: `rule, batch_size, mean_batch,
+        learning_rate, reason, at_edge, median_examples, failed_share, n_seeds`.
+    arms
+        A row per arm: `rule, batch_size, protocol ("same"|"linear"|"tuned"), base_batch_size (NaN
+        for tuned), learning_rate`.
+    summary
+        A row per arm and target, the columns of summary.csv: `rule, batch_size, protocol,
+        base_batch_size, learning_rate, n_seeds, target, success_rate, success_low, success_high,
+        updates, updates_low, updates_high, examples, examples_low, examples_high, seconds,
+        seconds_low, seconds_high, diverged_rate, dead_rate, stuck_rate,
+        largest_stable_learning_rate, smallest_unstable_learning_rate`, and further `mean_batch,
+        n_runs, n_undetermined, epochs, epochs_low, epochs_high, ert_examples, failed_rate,
+        newly_dead_rate, spread, spread_low, spread_high` (median abs(log T - median)),
+        `final_loss, final_score, final_test_score, best_test_score` (medians),
+        `budget_epochs`.
+    cells
+        A row per batch size and rate, the outcome map and the U of T against the rate: `rule,
+        batch_size, learning_rate, n_seeds, n_runs, examples, examples_low, examples_high, epochs,
+        final_loss`, shares with `_low` and `_high` of `solved` (reached the middle target),
+        `diverged, dead, stuck, failed`, and `outcome`: what befell the largest share of
+        the runs, "solved" | "slow" | "stuck" | "dead" | "diverged".
+    stability
+        A row per batch size and kind ("diverged"|"failed"), the bracket of the largest stable
+        rate: `rule, batch_size, mean_batch, kind, stable, unstable, stable_share, stable_low,
+        stable_high, unstable_share, unstable_low, unstable_high, n_seeds` (stable 0: the least
+        rate tried fails; unstable inf: no rate tried fails).
+    widths
+        A row per batch size: `rule, batch_size, mean_batch, width, width_low, width_high`
+        (octaves), `from_rate, to_rate`.
+    thresholds
+        A row per batch size and reporting seed: `rule, batch_size, seed, threshold` (lowest rate
+        of the coarse lattice at which the seed fails, inf: none), `highest` (rate tried).
+    noise
+        A row per state and batch size, at states of the base arm's runs: `seed, state, epochs,
+        batch_size, variance` (measured), `predicted` (s2/B (1 - B/N)), `snr, cosine_low,
+        cosine_median, cosine_high, gradient_norm2, s2`. Empty for populations.
+    uphill
+        A row per state: `states ("same"|"own"), batch_size, learning_rate, seed, state, epochs,
+        share` (of single updates that raise the full-train loss). Empty for populations.
+    seconds
+        A row per program and measured batch size: `program, batch_size, mean_batch,
+        seconds_per_update, low, high, c0, c1`.
+    programs
+        A row per program and batch size, tuned, middle target: `program, batch_size, mean_batch,
+        learning_rate, seconds_per_update, seconds, seconds_low, seconds_high`.
+    bands
+        Quantiles of the full-train loss over reporting seeds, tuned arms and "same" at the base
+        B_0: `protocol, base_batch_size, batch_size, learning_rate, examples, updates, epochs, q10,
+        q25, q50, q75, q90, n_seeds`.
+    claims
+        A dict per verdict, the pinned keys `claim, statement, measure, axis, program, protocol,
+        base_batch_size, target, verdict, effect, low, high, n_seeds, definition` and further
+        `kind` ("ratio": null value 1; "difference": null value 0; "share": against `margin`
+        itself), `margin, batch_size, against` (a batch size, a variant, or None), `n_runs,
+        n_undetermined, p_value, p_holm, other_targets` ({target: verdict}), `note` (a sentence
+        such as a contradiction between measures, or ""). Effects are oriented: above the null
+        value means that the claim holds.
+    recommendations
+        For the fewest epochs first, then a program each.
+    population
+        None unless the problem trains populations.
+    warnings
+        Sentences that the reader must be told: picks at an edge, bases that had to be replaced,
+        undetermined runs, too few seeds.
+    """
+
+    problem: Problem
+    rule: str
+    targets: tuple[float, ...]
+    options: Mapping[str, Any]
+    outcomes: pd.DataFrame
+    picks: pd.DataFrame
+    arms: pd.DataFrame
+    summary: pd.DataFrame
+    cells: pd.DataFrame
+    stability: pd.DataFrame
+    widths: pd.DataFrame
+    thresholds: pd.DataFrame
+    noise: pd.DataFrame
+    uphill: pd.DataFrame
+    seconds: pd.DataFrame
+    programs: pd.DataFrame
+    bands: pd.DataFrame
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    recommendations: list[Recommendation] = field(default_factory=list)
+    population: Population | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> float:
+        """The middle target, which gives the verdicts."""
+        return self.targets[len(self.targets) // 2]
