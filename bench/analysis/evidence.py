@@ -39,7 +39,8 @@ class Recommendation:
         (T_B / T_best paired by seed; inf: not reached; 0 to inf: nothing is known).
     costs
         The 3 x 3 table around `cheapest`: `batch_factor, rate_factor` (.5, 1, 2), `batch_size,
-        learning_rate` (the nearest that were tried), `ratio, low, high` (T there / T at `cheapest`).
+        learning_rate` (the nearest that were tried), `ratio, low, high` (T there over T at
+        `cheapest`).
     sentence
         The answer in words, without numbers that the frames do not hold.
     """

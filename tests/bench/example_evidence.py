@@ -1,0 +1,518 @@
+"""Synthetic evidence with the shapes and columns of a real study, for tests of what reads it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.evidence import Evidence, Population, Recommendation
+from bench.problems import Problem, load_problem, xor_variants
+from kernels import init_params
+
+CAUSES = ("dead", "one unit", "symmetric", "plateau ln 2", "plateau one corner", "still falling")
+
+
+def _interval(name: str, values: Any, width: float = 1.12) -> dict[str, Any]:
+    values = np.asarray(values, float)
+    return {name: values, f"{name}_low": values / width, f"{name}_high": values * width}
+
+
+def example_evidence(kind: str = "digits") -> Evidence:
+    """Return evidence as of a study of "digits" (18 seeds) or "notes" (1,024 networks a cell)."""
+    problem = load_problem(kind)
+    rng = np.random.default_rng(0)
+    n = problem.n_train
+    sizes = np.array(problem.batch_sizes)
+    mean_batch = n / np.ceil(n / sizes)
+    rates = 2.0 ** (np.arange(-12, 4) / 2)
+    targets = problem.targets or (0.42, 0.21, 0.08)
+    best = np.minimum(0.02 * sizes**0.7, 0.5)
+    best = rates[np.abs(np.log(best[:, None] / rates)).argmin(axis=1)]
+    epochs_at = np.maximum(1.4, 0.08 * mean_batch) * 1.5
+    outcomes = _outcomes(problem, sizes, rates, best, epochs_at, rng)
+    picks = pd.DataFrame(
+        {
+            "rule": "sgd",
+            "batch_size": sizes,
+            "mean_batch": mean_batch,
+            "learning_rate": best,
+            "reason": "least median time to the target",
+            "at_edge": False,
+            "median_examples": epochs_at * n,
+            "failed_share": 0.0,
+            "n_seeds": 6,
+        }
+    )
+    arms = _arms(sizes, best)
+    seconds = _seconds(sizes, mean_batch)
+    summary = _summary(arms, targets, n, dict(zip(sizes, epochs_at, strict=True)), seconds)
+    cells = _cells(sizes, rates, best, epochs_at, n)
+    tuned = summary[(summary.protocol == "tuned") & (summary.target == targets[1])]
+    programs = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "program": name,
+                    "batch_size": tuned.batch_size.to_numpy(),
+                    "mean_batch": tuned.mean_batch.to_numpy(),
+                    "learning_rate": tuned.learning_rate.to_numpy(),
+                    "seconds_per_update": group.seconds_per_update.to_numpy(),
+                    **_interval(
+                        "seconds", group.seconds_per_update.to_numpy() * tuned.updates.to_numpy()
+                    ),
+                }
+            )
+            for name, group in seconds.groupby("program", sort=False)
+        ],
+        ignore_index=True,
+    )
+    population = _population(problem, rng) if problem.population else None
+    return Evidence(
+        problem=problem,
+        rule="sgd",
+        targets=targets,
+        options={"seeds": 18, "base_batch_size": 32 if n > 32 else 2, "margin": 1.25},
+        outcomes=outcomes,
+        picks=picks,
+        arms=arms,
+        summary=summary,
+        cells=cells,
+        stability=_stability(sizes, mean_batch, best),
+        widths=pd.DataFrame(
+            {
+                "rule": "sgd",
+                "batch_size": sizes,
+                "mean_batch": mean_batch,
+                **_interval("width", np.linspace(2.1, 3.4, len(sizes))),
+                "from_rate": best / 4,
+                "to_rate": best * 2,
+            }
+        ),
+        thresholds=pd.DataFrame(
+            [
+                ("sgd", b, s, 8 * e, 2.0**1.5)
+                for b, e in zip(sizes, best, strict=True)
+                for s in (1, 2, 4, 5)
+            ],
+            columns=["rule", "batch_size", "seed", "threshold", "highest"],
+        ),
+        noise=_noise(n, sizes, rng) if population is None else pd.DataFrame(),
+        uphill=_uphill(n, rng) if population is None else pd.DataFrame(),
+        seconds=seconds,
+        programs=programs,
+        bands=_bands(n, sizes, best, epochs_at),
+        claims=_claims(kind, targets[1]),
+        recommendations=_recommendations(sizes, best, programs),
+        population=population,
+        warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
+    )
+
+
+def _outcomes(problem, sizes, rates, best, epochs_at, rng):  # type: ignore[no-untyped-def]
+    rows = []
+    networks = range(8) if problem.population else range(1)
+    for (i, b), rate, seed, network in product(enumerate(sizes), rates, range(12), networks):
+        ratio = rate / best[i]
+        examples = problem.n_train * epochs_at[i] * max(1 / ratio, 1) * np.exp(0.1 * rng.normal())
+        diverged = ratio > 6
+        rows.append(
+            {
+                "rule": "sgd",
+                "batch_size": b,
+                "learning_rate": rate,
+                "seed": seed,
+                "network": network,
+                "role": "report" if seed % 3 else "tune",
+                "budget_examples": 30 * problem.n_train,
+                "updates_per_epoch": -(-problem.n_train // b),
+                "initial_loss": 2.6,
+                "final_loss": 90.0 if diverged else 0.02,
+                "final_score": 0.1 if diverged else 1.0,
+                "final_test_loss": 0.1,
+                "final_test_score": 0.97,
+                "best_test_score": 0.975,
+                "diverged": diverged,
+                "dead": False,
+                "newly_dead": False,
+                "stuck": False,
+                "newly_stuck": False,
+                "failed": diverged,
+                "cause": "",
+                "success": True,
+                **{
+                    f"hit_{k}": np.inf if diverged or examples > 30 * problem.n_train else examples
+                    for k in range(3)
+                },
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _arms(sizes: Any, best: Any) -> pd.DataFrame:
+    rows = [("sgd", b, "tuned", np.nan, e) for b, e in zip(sizes, best, strict=True)]
+    for base in (32 if 32 in sizes else 2, 1):
+        e0 = best[list(sizes).index(base)]
+        rows += [("sgd", b, "same", float(base), e0) for b in sizes]
+        rows += [("sgd", b, "linear", float(base), e0 * b / base) for b in sizes]
+    return pd.DataFrame(
+        rows, columns=["rule", "batch_size", "protocol", "base_batch_size", "learning_rate"]
+    )
+
+
+def _seconds(sizes: Any, mean_batch: Any) -> pd.DataFrame:
+    costs = {"batchbench": (1e-7, 1.5e-7), "scikit-learn": (1.2e-4, 1.3e-6)}
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "program": program,
+                    "batch_size": sizes,
+                    "mean_batch": mean_batch,
+                    "seconds_per_update": c0 + c1 * mean_batch,
+                    "low": 0.97 * (c0 + c1 * mean_batch),
+                    "high": 1.04 * (c0 + c1 * mean_batch),
+                    "c0": c0,
+                    "c1": c1,
+                }
+            )
+            for program, (c0, c1) in costs.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _summary(arms, targets, n, epochs_at, seconds):  # type: ignore[no-untyped-def]
+    frames = []
+    ours = seconds[seconds.program == "batchbench"].set_index("batch_size").seconds_per_update
+    for k, target in enumerate(targets):
+        rows = arms.copy()
+        b = rows.batch_size
+        mean_batch = n / np.ceil(n / b)
+        tuned = arms[arms.protocol == "tuned"].set_index("batch_size").learning_rate
+        ratio = (rows.learning_rate / b.map(tuned)).to_numpy()
+        epochs = b.map(epochs_at).to_numpy() * (0.6, 1, 1.7)[k] * np.maximum(1 / ratio, 1)
+        epochs = np.where((ratio > 6) | (epochs > 60), np.inf, epochs)
+        reached = np.isfinite(epochs)
+        rows["n_seeds"] = rows["n_runs"] = 12
+        rows["target"] = target
+        rows["mean_batch"] = mean_batch
+        rows["success_rate"] = reached.astype(float)
+        rows["success_low"] = np.where(reached, 0.74, 0.0)
+        rows["success_high"] = np.where(reached, 1.0, 0.26)
+        rows["n_undetermined"] = 0
+        for name, values in (
+            ("epochs", epochs),
+            ("examples", epochs * n),
+            ("updates", epochs * n / mean_batch),
+            ("seconds", epochs * n / mean_batch * b.map(ours)),
+            ("spread", np.where(reached, 0.09, np.inf)),
+        ):
+            rows = rows.assign(**_interval(name, values))
+        rows["ert_examples"] = epochs * n
+        rows["diverged_rate"] = rows["failed_rate"] = (ratio > 6).astype(float)
+        rows["dead_rate"] = rows["stuck_rate"] = rows["newly_dead_rate"] = 0.0
+        rows["largest_stable_learning_rate"] = b.map(tuned) * 5.6
+        rows["smallest_unstable_learning_rate"] = b.map(tuned) * 5.9
+        rows["final_loss"] = np.where(reached, 0.02, 90.0)
+        rows["final_score"] = np.where(reached, 1.0, 0.1)
+        rows["final_test_score"] = np.where(reached, 0.97, 0.1)
+        rows["best_test_score"] = np.where(reached, 0.975, 0.1)
+        rows["budget_epochs"] = 30.0
+        frames.append(rows)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _cells(sizes, rates, best, epochs_at, n):  # type: ignore[no-untyped-def]
+    rows = []
+    for b, e, epochs in zip(sizes, best, epochs_at, strict=True):
+        for rate in rates:
+            ratio = rate / e
+            diverged, slow = ratio > 6, ratio < 1 / 16
+            t = np.inf if diverged or slow else epochs * n * max(1 / ratio, 1)
+            outcome = "diverged" if diverged else "slow" if slow else "solved"
+            row = {
+                "rule": "sgd",
+                "batch_size": b,
+                "learning_rate": rate,
+                "n_seeds": 12,
+                "n_runs": 12,
+                **{k: float(v) for k, v in _interval("examples", t).items()},
+                "epochs": t / n,
+                "final_loss": 90.0 if diverged else 0.5 if slow else 0.02,
+                "outcome": outcome,
+            }
+            for name in ("solved", "diverged", "dead", "stuck", "failed"):
+                hit = name == outcome or (name == "failed" and diverged)
+                row |= {name: float(hit), f"{name}_low": 0.74 * hit, f"{name}_high": 1.0}
+                row[f"{name}_high"] = 1.0 if hit else 0.26
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _stability(sizes: Any, mean_batch: Any, best: Any) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame(
+            {
+                "rule": "sgd",
+                "batch_size": sizes,
+                "mean_batch": mean_batch,
+                "kind": kind,
+                "stable": factor * best,
+                "unstable": factor * 1.05 * best,
+                "stable_share": 0.0,
+                "stable_low": 0.0,
+                "stable_high": 0.26,
+                "unstable_share": 0.25,
+                "unstable_low": 0.05,
+                "unstable_high": 0.57,
+                "n_seeds": 12,
+            }
+        )
+        for kind, factor in (("diverged", 5.6), ("failed", 5.0))
+    ]
+    frames[0].loc[len(sizes) - 1, "unstable"] = np.inf
+    return pd.concat(frames, ignore_index=True)
+
+
+def _noise(n: int, sizes: Any, rng: np.random.Generator) -> pd.DataFrame:
+    rows = []
+    for seed, state, b in product((1, 2, 4, 5), range(8), sizes):
+        s2, g2 = 40.0 / (1 + state), 1.0 / (1 + state)
+        predicted = s2 / b * (1 - b / n)
+        snr = g2 / predicted if predicted else np.inf
+        cosine = np.sqrt(snr / (1 + snr)) if predicted else 1.0
+        rows.append(
+            {
+                "seed": seed,
+                "state": state,
+                "epochs": 1.2**state,
+                "batch_size": b,
+                "variance": predicted * np.exp(0.05 * rng.normal()),
+                "predicted": predicted,
+                "snr": snr,
+                "cosine_low": cosine * 0.6,
+                "cosine_median": cosine,
+                "cosine_high": min(1.0, cosine * 1.2),
+                "gradient_norm2": g2,
+                "s2": s2,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _uphill(n: int, rng: np.random.Generator) -> pd.DataFrame:
+    arms = (("same", 1, 0.38), ("same", 32, 0.1), ("own", 1, 0.4), ("own", 32, 0.3), ("own", n, 0))
+    return pd.DataFrame(
+        [
+            (states, b, 0.02, seed, state, 1.2**state, share * rng.uniform(0.8, 1.2))
+            for (states, b, share) in arms
+            for seed in (1, 2, 4, 5)
+            for state in range(8)
+        ],
+        columns=["states", "batch_size", "learning_rate", "seed", "state", "epochs", "share"],
+    )
+
+
+def _bands(n, sizes, best, epochs_at):  # type: ignore[no-untyped-def]
+    frames = []
+    for protocol, base in (("tuned", np.nan), ("same", 32.0 if n > 32 else 2.0)):
+        for b, e, t in zip(sizes, best, epochs_at, strict=True):
+            epochs = np.concatenate([[0.0], np.geomspace(0.25, 30, 35)])
+            median = 2.6 / (1 + 12 * epochs / t)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "protocol": protocol,
+                        "base_batch_size": base,
+                        "batch_size": b,
+                        "learning_rate": e,
+                        "examples": epochs * n,
+                        "updates": epochs * np.ceil(n / b),
+                        "epochs": epochs,
+                        "q10": median * 0.8,
+                        "q25": median * 0.9,
+                        "q50": median,
+                        "q75": median * 1.1,
+                        "q90": median * 1.25,
+                        "n_seeds": 12,
+                    }
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _claims(kind: str, target: float) -> list[dict[str, Any]]:
+    def row(claim: str, statement: str, measure: str, verdict: str, effect: float, **more: Any):  # type: ignore[no-untyped-def]
+        return {
+            "claim": claim,
+            "statement": statement,
+            "measure": measure,
+            "axis": "",
+            "program": "",
+            "protocol": "tuned",
+            "base_batch_size": None,
+            "target": target,
+            "verdict": verdict,
+            "effect": effect,
+            "low": effect * 0.9,
+            "high": effect * 1.1,
+            "n_seeds": 12,
+            "definition": "What was measured, in plain words.",
+            "kind": "ratio",
+            "margin": 1.25,
+            "batch_size": 1,
+            "against": 32,
+            "n_runs": 12,
+            "n_undetermined": 0,
+            "p_value": 0.001,
+            "p_holm": 0.004,
+            "other_targets": {0.42: verdict, 0.08: verdict},
+            "note": "",
+        } | more
+
+    c8 = [
+        row("C8", "A learning rate that is too large overshoots", "overshoot", "supported", np.inf)
+        | {"low": 3.0, "high": np.inf, "against": None, "axis": "epochs"},
+        row("C8", "A learning rate that is too small learns slowly", "slow", "supported", 3.9)
+        | {"against": None, "axis": "epochs"},
+    ]
+    if kind == "notes":
+        return [
+            row("C6", "The 2-2-1 network does not always learn XOR", "success", "supported", 0.62)
+            | {"kind": "share", "margin": 0.99, "target": None, "against": None},
+            row("C7", "An extra hidden layer solves that", "solves", "refuted", 0.71)
+            | {"kind": "share", "margin": 0.99, "target": None, "against": None},
+            row("C7", "An extra hidden layer helps", "helps", "supported", 0.09)
+            | {"kind": "difference", "margin": 0.0, "target": None, "against": "2-2-1"},
+            row("C7", "Depth helps more than width", "depth", "refuted", -0.15)
+            | {"kind": "difference", "margin": 0.0, "target": None, "against": "2-4-1"}
+            | {"low": -0.165, "high": -0.135},
+            *c8,
+        ]
+    noisy = "Updating after each sample is noisy"
+    waste = "Updating after each sample needs more updates of the weights"
+    unstable = "Updating after each sample hurts the stability of convergence"
+    note = "The measures contradict each other."
+    return [
+        row("C1", noisy, "uphill share, same states", "supported", 0.28)
+        | {"kind": "difference", "margin": 0.05},
+        row("C1", noisy, "uphill share, own states", "undecided", 0.06)
+        | {"kind": "difference", "margin": 0.05},
+        row("C2", waste, "time-to-target", "supported", 7.6, axis="updates"),
+        row("C2", waste, "time-to-target", "no material difference", 1.02, axis="epochs"),
+        row("C2", waste, "time-to-target", "undecided", 1.2, axis="seconds", program="batchbench"),
+        row("C2", waste, "time-to-target", "supported", 21.0, axis="seconds")
+        | {"program": "scikit-learn"},
+        row("C3", unstable, "usable width", "supported", 1.2, note=note)
+        | {"kind": "difference", "margin": 0.5},
+        row("C3", unstable, "failed runs at the same rate", "supported", 0.9, note=note)
+        | {"kind": "difference", "margin": 0.1, "protocol": "same", "base_batch_size": 32},
+        row("C3", unstable, "spread", "undecided", 1.1, note=note),
+        row("C3", unstable, "threshold", "supported", 8.0, note=note),
+        row("C3", unstable, "threshold / B", "refuted", 0.25, note=note),
+        *c8,
+    ]
+
+
+def _recommendations(sizes, best, programs):  # type: ignore[no-untyped-def]
+    rates = {int(b): float(e) for b, e in zip(sizes, best, strict=True)}
+    middle = len(sizes) // 2
+    chosen = tuple(int(b) for b in sizes[max(middle - 2, 0) : middle + 1])
+    b = chosen[-1]
+    ratios = pd.DataFrame(
+        {
+            "batch_size": sizes,
+            "learning_rate": best,
+            "ratio": 1 + 0.6 * np.abs(np.log2(sizes / b)),
+            "low": 1 + 0.5 * np.abs(np.log2(sizes / b)),
+            "high": 1 + 0.7 * np.abs(np.log2(sizes / b)),
+            "n_undetermined": 0,
+            "in_set": [int(s) in chosen for s in sizes],
+        }
+    )
+    costs = pd.DataFrame(
+        [
+            (bf, rf, int(b * bf), rates[b] * rf, ratio, ratio * 0.9, ratio * 1.1)
+            for bf, rf in product((0.5, 1.0, 2.0), repeat=2)
+            for ratio in [1 + abs(np.log2(bf)) * 0.3 + abs(np.log2(rf)) * 0.5]
+        ],
+        columns=[
+            "batch_factor", "rate_factor", "batch_size", "learning_rate", "ratio", "low", "high",
+        ],
+    )  # fmt: skip
+    names = [("epochs", ""), *(("seconds", p) for p in programs.program.unique())]
+    return [
+        Recommendation(
+            axis=axis,
+            program=program,
+            best=b,
+            batch_sizes=chosen,
+            learning_rates=rates,
+            smallest=chosen[0],
+            cheapest=b,
+            runner_up=chosen[0],
+            ratios=ratios,
+            costs=costs,
+            sentence=f"Batches of {chosen[0]} to {b} cannot be told apart.",
+        )
+        for axis, program in names
+    ]
+
+
+def _population(problem: Problem, rng: np.random.Generator) -> Population:
+    counts, success, by_batch, causes = [], [], [], []
+    for i, (variant, network) in enumerate(xor_variants().items()):
+        p = (0.62, 0.70, 0.80, 0.92, 0.99, 0.5, 0.4)[i % 7]
+        parts = rng.dirichlet(np.ones(len(CAUSES))) * (1 - p)
+        for b, rate, seed in product((1, 2, 4), (0.25, 0.5, 1.0), range(4)):
+            split = rng.multinomial(256, [p, *parts, 0.0])
+            counts.append(
+                {
+                    "variant": variant,
+                    "rule": "sgd",
+                    "batch_size": b,
+                    "learning_rate": rate,
+                    "seed": seed,
+                    "role": "report" if seed % 3 else "tune",
+                    "n": 256,
+                    "solved": split[0],
+                    **dict(zip((*CAUSES, "diverged"), split[1:], strict=True)),
+                    "other": 0,
+                }
+            )
+        row = {
+            "variant": variant,
+            "n_params": network.network.n_params,
+            "batch_size": 4,
+            "learning_rate": 0.5,
+            "n_seeds": 2,
+            "n_runs": 512,
+            "success": p,
+            "low": p - 0.04,
+            "high": min(1.0, p + 0.04),
+        }
+        success.append(row)
+        by_batch += [row | {"batch_size": b, "success": p * (1 - 0.02 * b)} for b in (1, 2, 4)]
+        for cause, share in zip(("solved", *CAUSES), (p, *parts), strict=True):
+            causes.append(
+                {
+                    "variant": variant,
+                    "cause": cause,
+                    "label": cause,
+                    "share": share,
+                    "low": share * 0.9,
+                    "high": share * 1.1,
+                    "n": int(512 * share),
+                }
+            )
+    exact = np.array([1, 1, 1, 1, 0, -1, 1, -2, -0.5]) * 8.0
+    return Population(
+        counts=pd.DataFrame(counts),
+        success=pd.DataFrame(success),
+        by_batch_size=pd.DataFrame(by_batch),
+        causes=pd.DataFrame(causes),
+        networks={"solved": exact, "plateau one corner": init_params(problem.network, 3)},
+    )
