@@ -1,0 +1,69 @@
+"""The two ways of pytest: `pytest` runs the tests, `pytest --benchmark` the benchmarks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+# What pytest-benchmark does unless its own options say otherwise: many short timings, of which each
+# is calibrated and repeated for a tenth of a second. Set here and not in pyproject.toml, which
+# pytest overlooks where a file outside the checkout is named (`--benchmark-json /tmp/old.json`).
+PLUGIN_DEFAULTS = {
+    "--benchmark-max-time": "0.1",
+    "--benchmark-min-rounds": 3,
+    "--benchmark-sort": "name",
+    "--benchmark-columns": ["median", "iqr", "min", "rounds", "iterations"],
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--benchmark` and the folder that it writes to."""
+    group = parser.getgroup("batchbench")
+    group.addoption(
+        "--benchmark",
+        action="store_true",
+        help="run the benchmarks and the studies `digits` and `notes` instead of the tests: time "
+        "the kernels, write results/, compare with the last run on this machine "
+        "(--benchmark-only: the same without the studies)",
+    )
+    group.addoption(
+        "--benchmark-out",
+        type=Path,
+        default=ROOT / "results",
+        metavar="DIR",
+        help="folder that --benchmark writes to, in place of results/",
+    )
+
+
+def wants_benchmarks(config: pytest.Config) -> bool:
+    """Whether this run is for the benchmarks; pytest-benchmark's `--benchmark-only` says so too."""
+    return bool(config.getoption("benchmark") or config.getoption("benchmark_only", default=False))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look for benchmarks where they are, whatever the folder; keep timings beside the results."""
+    if not config.pluginmanager.hasplugin("benchmark"):
+        return
+    history = Path(config.getoption("benchmark_out")).resolve() / "history"
+    given = " ".join([*config.invocation_params.args, os.environ.get("PYTEST_ADDOPTS", "")])
+    for option, value in {**PLUGIN_DEFAULTS, "--benchmark-storage": f"file://{history}"}.items():
+        if option not in given:
+            setattr(config.option, option[2:].replace("-", "_"), value)
+    if wants_benchmarks(config) and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(ROOT / "bench" / "speed")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Collect either benchmarks or tests, also where a file is named on the command line."""
+    collectors = yield
+    wanted = wants_benchmarks(parent.config)
+    if not file_path.match("bench_*.py"):
+        return [] if wanted else collectors
+    return [pytest.Module.from_parent(parent, path=file_path)] if wanted else []
