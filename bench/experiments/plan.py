@@ -1,0 +1,103 @@
+"""The grid of a study, as blocks: lattices of rates, budgets, roles of seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from bench.experiments.block import LANES, Block
+from bench.problems import Problem
+
+# Every rate is 2 ** (k / 8): coarse rates are every fourth of them
+COARSE_STEP = 4
+# First exponent, in eighths: 2 ** -6; Adam's steps do not shrink with the gradient: 2 ** -12
+COARSE_START = {"adam": -96}
+COARSE_START_OTHERS = -48
+
+MIN_EPOCHS = 30
+MIN_UPDATES = 300
+
+PILOT_BATCH_SIZE = 32
+PILOT_EPOCHS = (2, 4, 8)
+PILOT_SEEDS = tuple(range(1_000_000, 1_000_016))
+
+
+def lattice_rate(eighths: int) -> float:
+    """Return 2 ** (eighths / 8), so that rates a power of two apart are so exactly."""
+    octaves, rest = divmod(eighths, 8)
+    return math.ldexp(2.0 ** (rest / 8), octaves)
+
+
+def lattice_index(rate: float) -> int:
+    """Return the exponent, in eighths, of the lattice's rate nearest to this one."""
+    return round(8 * math.log2(rate))
+
+
+def coarse_rates(rule: str) -> tuple[float, ...]:
+    """Return the 16 coarse rates 2 ** (k / 2): k = -12..3, for Adam -24..-9."""
+    start = COARSE_START.get(rule, COARSE_START_OTHERS)
+    return tuple(lattice_rate(start + COARSE_STEP * k) for k in range(LANES))
+
+
+def extend(rates: Sequence[float], side: str) -> tuple[float, ...]:
+    """Return the next 16 coarse rates on the "lower" or the "upper" side of these."""
+    if side == "lower":
+        start = lattice_index(min(rates)) - LANES * COARSE_STEP
+    else:
+        start = lattice_index(max(rates)) + COARSE_STEP
+    return tuple(lattice_rate(start + COARSE_STEP * k) for k in range(LANES))
+
+
+def fine_rates(pick: float) -> tuple[float, ...]:
+    """Return the 16 rates pick x 2 ** (j / 8), j = -7..8, around a rate of the lattice."""
+    center = lattice_index(pick)
+    return tuple(lattice_rate(center + j) for j in range(-7, 9))
+
+
+def role(seed: int) -> str:
+    """Return "tune" for every third seed, from 0 on, else "report": more seeds change no role."""
+    return "tune" if seed % 3 == 0 else "report"
+
+
+def updates_per_epoch(n_train: int, batch_size: int) -> int:
+    """Return ceil(N / B): the last, shorter batch is an update too."""
+    return -(-n_train // batch_size)
+
+
+def budget_epochs(problem: Problem, batch_size: int) -> int:
+    """Return a run's budget: the problem's updates, else max(30 epochs, 300 updates), in epochs."""
+    per_epoch = updates_per_epoch(problem.n_train, batch_size)
+    if problem.updates_budget is not None:
+        return -(-problem.updates_budget // per_epoch)
+    return max(MIN_EPOCHS, -(-MIN_UPDATES // per_epoch))
+
+
+def grid(
+    problem: Problem, rule: str, batch_size: int, rates: Iterable[float], seeds: Iterable[int]
+) -> list[Block]:
+    """Return the blocks that run these rates from these seeds, for the full budget.
+
+    Rates are sorted, and cut into blocks of 16.
+    """
+    ascending = sorted(rates)
+    parts = [tuple(ascending[i : i + LANES]) for i in range(0, len(ascending), LANES)]
+    epochs = budget_epochs(problem, batch_size)
+    return [
+        Block(rule, batch_size, part, seed, epochs, problem.population)
+        for seed in seeds
+        for part in parts
+    ]
+
+
+def pilot(problem: Problem, rule: str, rates: Iterable[float]) -> list[Block]:
+    """Return the pilot's blocks: batch size 32, its own 16 seeds, evaluated after 2, 4, 8 epochs.
+
+    Fewer than 32 training samples are one batch.
+    """
+    n = problem.n_train
+    blocks = grid(problem, rule, min(PILOT_BATCH_SIZE, n), rates, PILOT_SEEDS)
+    checkpoints = tuple(n * epochs for epochs in PILOT_EPOCHS)
+    return [
+        Block(b.rule, b.batch_size, b.learning_rates, b.seed, PILOT_EPOCHS[-1], None, checkpoints)
+        for b in blocks
+    ]

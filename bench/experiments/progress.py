@@ -1,0 +1,122 @@
+"""How a long computation tells how far it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """What a study tells while it runs."""
+
+    def say(self, message: str) -> None:
+        """Tell one sentence."""
+
+    def start(self, stage: str, n_blocks: int, work: float) -> None:
+        """Begin a stage of so many blocks and so much work."""
+
+    def advance(self, work: float) -> None:
+        """Tell that this much work of the stage is done."""
+
+    def finish(self) -> None:
+        """End the stage."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def say(self, message: str) -> None:
+        """Tell nothing."""
+
+    def start(self, stage: str, n_blocks: int, work: float) -> None:
+        """Tell nothing."""
+
+    def advance(self, work: float) -> None:
+        """Tell nothing."""
+
+    def finish(self) -> None:
+        """Tell nothing."""
+
+
+class Lines:
+    """Few plain lines, for a log: one a sentence, one a finished stage."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._stage = ""
+        self._began = 0.0
+
+    def say(self, message: str) -> None:
+        """Print the sentence, in the stream's encoding."""
+        encoding = self.stream.encoding or "ascii"
+        print(message.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
+
+    def start(self, stage: str, n_blocks: int, work: float) -> None:  # noqa: ARG002
+        """Remember the stage."""
+        self._stage = f"{stage}: {n_blocks:,} {'block' if n_blocks == 1 else 'blocks'}"
+        self._began = perf_counter()
+
+    def advance(self, work: float) -> None:
+        """Print nothing: a log is not watched."""
+
+    def finish(self) -> None:
+        """Print the stage and how long it took."""
+        self.say(f"{self._stage} in {perf_counter() - self._began:.1f} s")
+
+
+class Bar:
+    """A progress bar with the time left, for a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.console = Console(file=stream)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def say(self, message: str) -> None:
+        """Print the sentence above the bar."""
+        self.console.print(message, markup=False, highlight=False)
+
+    def start(self, stage: str, n_blocks: int, work: float) -> None:
+        """Show an empty bar."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self.console, transient=True)
+        self._task = self._bar.add_task(f"{stage} ({n_blocks:,} blocks)", total=work)
+        self._bar.start()
+
+    def advance(self, work: float) -> None:
+        """Fill the bar a little more."""
+        if self._bar is not None:
+            self._bar.advance(self._task, work)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def reporter(stream: TextIO | None = None) -> Reporter:
+    """Return a progress bar where the stream (standard error) is a terminal, else plain lines."""
+    stream = sys.stderr if stream is None else stream
+    return Bar(stream) if stream.isatty() else Lines(stream)
+
+
+@contextmanager
+def stage(progress: Reporter, name: str, n_blocks: int, work: float) -> Iterator[None]:
+    """Start a stage, and finish it whatever happens."""
+    progress.start(name, n_blocks, work)
+    try:
+        yield
+    finally:
+        progress.finish()

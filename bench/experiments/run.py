@@ -1,0 +1,212 @@
+"""Blocks on all cores: threads train, the main thread alone writes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from time import perf_counter
+from types import FrameType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+import kernels
+from bench.experiments.block import DTYPE, Block, BlockResult
+from bench.experiments.progress import Reporter, Silent, stage
+from bench.experiments.store import Store, encode
+from bench.problems import Problem
+
+# Blocks handed to the pool beyond one a worker: none idles while the main thread writes, and
+# results that wait for it stay few
+AHEAD = 2
+POLL_SECONDS = 0.2
+
+Coded = tuple[str, bytes]
+
+
+class Ran(NamedTuple):
+    """What was run, not found: blocks, their work (`Block.work`), and seconds on the clock."""
+
+    n_blocks: int
+    work: float
+    seconds: float
+
+
+def run_block(problem: Problem, block: Block) -> BlockResult:
+    """Train the runs of a block, side by side.
+
+    Run (i, j) starts from network i of the block's seed and takes rate j; all visit
+    `kernels.sample_order(seed, n_train, epochs)`.
+    """
+    network, X, y = problem.network, problem.X_train, problem.y_train
+    start = kernels.init_params(network, block.seed, problem.scheme, DTYPE, block.population)
+    n_networks, n_rates = block.n_networks, len(block.learning_rates)
+    result = kernels.train(
+        network,
+        start if block.population is None else np.repeat(start, n_rates, axis=0),
+        X,
+        y,
+        batch_size=block.batch_size,
+        learning_rate=np.tile(np.array(block.learning_rates), n_networks),
+        epochs=block.epochs,
+        rule=block.rule,
+        seed=block.seed,
+        checkpoints=block.checkpoints,
+        eval_sets={"test": (problem.X_test, problem.y_test)} if problem.has_test else None,
+    )
+    score = "accuracy" if network.is_classifier else "rmse"
+    runs = (n_networks, n_rates)
+    shape = (*runs, len(result.examples))
+    test = result.eval["test"] if problem.has_test else None
+    unknown = np.full(shape, np.nan)
+    diverged = result.diverged.reshape(runs)
+    dead_start = _dead(problem, start).reshape(n_networks, 1)
+    return BlockResult(
+        examples=result.examples,
+        updates=result.updates,
+        loss=result.loss.reshape(shape),
+        score=getattr(result, score).reshape(shape),
+        test_loss=test.loss.reshape(shape) if test else unknown,
+        test_score=getattr(test, score).reshape(shape) if test else unknown,
+        diverged=diverged,
+        dead_start=np.repeat(dead_start, n_rates, axis=1),
+        dead_end=_dead(problem, result.params).reshape(runs) & ~diverged,
+        params=None if block.population is None else result.params.reshape(*runs, -1),
+    )
+
+
+def _dead(problem: Problem, params: kernels.network.FloatArray) -> NDArray[np.bool_]:
+    """Whether a hidden layer has no active unit on any training sample: (n_runs,)."""
+    active = kernels.active_units(problem.network, np.atleast_2d(params), problem.X_train)
+    return np.asarray((active == 0).any(axis=-1))
+
+
+def run_blocks(
+    problem: Problem,
+    blocks: Iterable[Block],
+    store: Store,
+    workers: int,
+    progress: Reporter | None = None,
+    name: str = "training",
+) -> Ran:
+    """Run the blocks that the store lacks, largest first, and write each as it is done.
+
+    Ctrl-C and SIGTERM let the blocks in flight finish, and write them; a second one does not wait.
+    The results are the same for any number of workers and after any interruption.
+
+    Parameters
+    ----------
+    problem, blocks, store
+        What to run, and where results go.
+    workers
+        Threads, 1 or more.
+    progress
+        Told how far it is; None for silence.
+    name
+        Of the stage.
+
+    Raises
+    ------
+    RuntimeError
+        Where a block fails; the message names it.
+    InputError
+        Where results cannot be written.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM.
+    """
+    missing = [block for block in dict.fromkeys(blocks) if not store.has(problem, block)]
+    if not missing:
+        return Ran(0, 0.0, 0.0)
+    missing.sort(key=lambda block: block.work(problem), reverse=True)
+    work = sum(block.work(problem) for block in missing)
+    progress = progress or Silent()
+    began = perf_counter()
+    with (
+        stage(progress, name, len(missing), work),
+        threadpool_limits(1),
+        closing(_finished(problem, missing, workers)) as finished,
+    ):
+        for block, (key, data) in finished:
+            store.write(key, data)
+            progress.advance(block.work(problem))
+    return Ran(len(missing), work, perf_counter() - began)
+
+
+def _finished(
+    problem: Problem, blocks: list[Block], workers: int
+) -> Generator[tuple[Block, Coded]]:
+    """Yield blocks and their coded results as they are done; few are in flight at any moment."""
+    waiting = iter(blocks)
+    running: dict[Future[Coded], Block] = {}
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="block")
+    try:
+        with _asked_to_stop() as stop:
+            while True:
+                while not stop.is_set() and len(running) < workers + AHEAD:
+                    block = next(waiting, None)
+                    if block is None:
+                        break
+                    running[pool.submit(_run_coded, problem, block)] = block
+                if stop.is_set():
+                    running = {f: block for f, block in running.items() if not f.cancel()}
+                if not running:
+                    break
+                done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
+                for future in done:
+                    block = running.pop(future)
+                    yield block, _result(problem, block, future)
+            if stop.is_set():
+                raise KeyboardInterrupt
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run_coded(problem: Problem, block: Block) -> Coded:
+    """Run a block; return its key and its file's content. Called in the workers."""
+    key = block.key(problem)
+    return key, encode(key, run_block(problem, block))
+
+
+def _result(problem: Problem, block: Block, future: Future[Coded]) -> Coded:
+    """Return a worker's result, or say which block failed."""
+    try:
+        return future.result()
+    except Exception as error:
+        raise RuntimeError(f"{problem.name} ({block}) failed: {error}") from error
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM into an event; a second one interrupts at once.
+
+    Python delivers signals to its main thread only: elsewhere the event is never set.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def iterate(
+    problem: Problem, blocks: Iterable[Block], store: Store
+) -> Iterator[tuple[Block, BlockResult]]:
+    """Yield every block with its stored result, one in memory at a time."""
+    for block in blocks:
+        yield block, store.read(problem, block)

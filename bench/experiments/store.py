@@ -1,0 +1,227 @@
+"""Results of blocks, by content: a file is complete or absent, and what is there is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Collection
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zlib import error as ZlibError  # noqa: N812
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.experiments.block import Block, BlockResult
+from bench.problems import Problem
+
+FOLDER = ".blocks"
+VIEWS = "views"  # where a study's folder is written before it takes its place
+
+# What reading a damaged or foreign file raises: zip, NumPy's header, missing arrays, shapes
+DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, ZlibError)
+
+
+def encode(key: str, result: BlockResult) -> bytes:
+    """Return a block's file: an npz of plain arrays, its key among them.
+
+    Trajectories of a population, millions of numbers, are rounded to float32.
+    """
+    trajectory = np.float64 if result.params is None else np.float32
+    arrays: dict[str, Any] = {
+        "key": np.array(key),
+        "examples": result.examples,
+        "updates": result.updates,
+        "flags": np.stack([result.diverged, result.dead_start, result.dead_end]),
+        "loss": result.loss.astype(trajectory),
+        "score": result.score.astype(trajectory),
+    }
+    if not np.isnan(result.test_loss).all():
+        arrays["test_loss"] = result.test_loss.astype(trajectory)
+        arrays["test_score"] = result.test_score.astype(trajectory)
+    if result.params is not None:
+        arrays["params"] = result.params
+    buffer = BytesIO()
+    with np.errstate(over="ignore"):
+        np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def decode(data: bytes, key: str, problem: Problem, block: Block) -> BlockResult:
+    """Return the result in a block's file.
+
+    Raises
+    ------
+    DAMAGE
+        Where the file is damaged, or not this block's.
+    """
+    with np.load(BytesIO(data), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    if str(arrays["key"]) != key:
+        raise ValueError("the file holds another block")
+    shape = (block.n_networks, len(block.learning_rates), len(arrays["examples"]))
+    trajectories = {
+        name: arrays[name].astype(np.float64).reshape(shape)
+        if name in arrays
+        else np.full(shape, np.nan)
+        for name in ("loss", "score", "test_loss", "test_score")
+    }
+    diverged, dead_start, dead_end = arrays["flags"].reshape(3, *shape[:2])
+    params = (
+        arrays["params"].reshape(*shape[:2], problem.network.n_params) if block.population else None
+    )
+    return BlockResult(
+        examples=arrays["examples"],
+        updates=arrays["updates"],
+        diverged=diverged,
+        dead_start=dead_start,
+        dead_end=dead_end,
+        params=params,
+        **trajectories,
+    )
+
+
+class Store:
+    """The folder of blocks' results that the studies of one output folder share.
+
+    Parameters
+    ----------
+    out
+        Output folder; blocks lie in `.blocks` below it, KEY[:2]/KEY.npz.
+
+    Attributes
+    ----------
+    warnings
+        A sentence for every unreadable file that was met.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.root = out / FOLDER
+        self.warnings: list[str] = []
+        self._sound: set[str] = set()
+
+    def path(self, key: str) -> Path:
+        """Where the block of that key lies."""
+        return self.root / key[:2] / f"{key}.npz"
+
+    def has(self, problem: Problem, block: Block) -> bool:
+        """Whether the block's result is there, and whole: what is damaged is named and redone."""
+        key = block.key(problem)
+        path = self.path(key)
+        if key in self._sound:
+            return True
+        if not path.exists():
+            return False
+        try:
+            self.read(problem, block)
+        except InputError as error:
+            self.warnings.append(f"{error}; the block is run again")
+            return False
+        self._sound.add(key)
+        return True
+
+    def read(self, problem: Problem, block: Block) -> BlockResult:
+        """Return the block's result.
+
+        Raises
+        ------
+        InputError
+            Where its file is missing or damaged.
+        """
+        key = block.key(problem)
+        path = self.path(key)
+        try:
+            return decode(path.read_bytes(), key, problem, block)
+        except DAMAGE as error:
+            why = str(error) or type(error).__name__
+            raise InputError(f"{path} cannot be read ({why})") from None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a block's file into its place: it is there as a whole, or not at all.
+
+        Raises
+        ------
+        InputError
+            Where the disk is full or the folder cannot be written.
+        """
+        path = self.path(key)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        self._sound.add(key)
+
+    def new_view(self, name: str) -> Path:
+        """Return an empty folder to write a study's files in; `publish` puts it into its place."""
+        folder = self.root / VIEWS / f"{name}.{os.getpid()}"
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise unwritable(folder, error) from None
+        return folder
+
+    def publish(self, folder: Path, name: str) -> Path:
+        """Move a finished view to out/NAME, in place of an earlier one.
+
+        Killed at any moment, it leaves out/NAME whole or absent.
+        """
+        target, old = self.out / name, folder.with_suffix(".old")
+        try:
+            if target.exists():
+                target.replace(old)
+            folder.replace(target)
+        except OSError as error:
+            raise unwritable(target, error) from None
+        shutil.rmtree(old, ignore_errors=True)
+        return target
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """Return the one line that a full or read-only disk deserves."""
+    why = error.strerror or type(error).__name__
+    return InputError(f"cannot write {path}: {why}; free or choose another folder with --out")
+
+
+def used_keys(out: Path) -> set[str]:
+    """Return the keys of all blocks that the studies in a folder name in their study.json.
+
+    Raises
+    ------
+    InputError
+        Where one of these files cannot be read: its blocks would be taken for unused.
+    """
+    keys: set[str] = set()
+    for path in sorted(out.glob("*/study.json")):
+        try:
+            keys.update(json.loads(path.read_text(encoding="utf-8"))["blocks"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{path} is not a study's: delete its folder, or run it again"
+            ) from None
+    return keys
+
+
+def prune(out: Path, keep: Collection[str]) -> int:
+    """Delete the blocks below `out` whose key is not kept, and what killed runs left behind.
+
+    Returns
+    -------
+    The number of files deleted.
+    """
+    root = out / FOLDER
+    unused = [path for path in root.glob("??/*") if path.suffix != ".npz" or path.stem not in keep]
+    for path in unused:
+        path.unlink()
+    shutil.rmtree(root / VIEWS, ignore_errors=True)
+    return len(unused)
