@@ -1,0 +1,234 @@
+"""Seconds per update of each program that can train a problem: the third axis of every study."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+import bench
+from bench.errors import InputError
+from bench.problems import Problem
+from bench.speed.peers import PEERS, CannotDoError, Params, start_of
+
+OURS = "batchbench"
+ROUNDS = 6  # the least and the greatest of 6 rounds enclose the median with 97%
+# Two programs do the same where their parameters differ by less than this share of the way that
+# they went: float32's rounding (6e-8), grown over at most 128 updates. A wrong rate, order or mean
+# gives 1e-2 and more.
+AGREEMENT = 1e-4
+# What a process of its own must not inherit: settings that hold BLAS back, and several threads
+SLOWED_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Worker:
+    """A program in a process of its own, pinned to one core where the system lets it.
+
+    Ends with the `with` block that it stands in. Requests raise CannotDoError where the program
+    has no such training, or fails.
+    """
+
+    def __init__(self, program: str, problem: Problem) -> None:
+        environment = {k: v for k, v in os.environ.items() if k not in SLOWED_BY}
+        environment |= dict.fromkeys(ONE_THREAD, "1") | {"JAX_PLATFORMS": "cpu"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.speed.worker", program, str(measuring_core())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd=Path(bench.__file__).parents[1],
+        )
+        self._send(problem)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def prepare(self, batch_size: int) -> tuple[Params, float]:
+        """Parameters after 2 passes at a batch size, and the seconds that the start took."""
+        return cast(tuple[Params, float], self._ask("prepare", batch_size))
+
+    def measure(self) -> float:
+        """Seconds per update of one round, at the batch size that was prepared last."""
+        return cast(float, self._ask("measure"))
+
+    def _send(self, message: object) -> None:
+        assert self.process.stdin is not None
+        pickle.dump(message, self.process.stdin)
+        self.process.stdin.flush()
+
+    def _ask(self, request: str, value: int = 0) -> object:
+        assert self.process.stdout is not None
+        try:
+            self._send((request, value))
+            done, answer = pickle.load(self.process.stdout)
+        except (BrokenPipeError, EOFError):
+            raise CannotDoError(f"ended with exit code {self.process.wait()}") from None
+        if not done:
+            raise CannotDoError(answer)
+        return answer
+
+
+def measuring_core() -> int:
+    """Number of the core that workers are pinned to: the last that this process may use."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+
+
+def measured_batch_sizes(problem: Problem) -> list[int]:
+    """1, 4, 16, ... of the problem's batch sizes, and the full batch."""
+    *sizes, full = problem.batch_sizes
+    return [*sizes[::2], full]
+
+
+def installed(programs: Iterable[str] | None) -> list[str]:
+    """Programs to measure besides ours: those named, or all that are installed.
+
+    Raises
+    ------
+    InputError
+        For a name that is none of PEERS, or is not installed.
+    """
+    if programs is None:
+        return [name for name, peer in PEERS.items() if peer.installed and name != OURS]
+    for name in programs:
+        if name not in PEERS:
+            raise InputError(f"programs: {name!r} is none of {', '.join(PEERS)}")
+        if not PEERS[name].installed:
+            raise InputError(f"programs: {name} is not installed here, leave it out")
+    return [name for name in programs if name != OURS]
+
+
+def distance(params: Params, ours: Params, start: Params) -> float:
+    """|params - ours| as a share of |ours - start|, the way that training went."""
+    went = np.linalg.norm(ours.astype(np.float64) - start)
+    return float(np.linalg.norm(params.astype(np.float64) - ours) / went)
+
+
+def linear_cost(
+    batch_sizes: NDArray[np.int64], seconds: NDArray[np.float64]
+) -> tuple[float, float]:
+    """(c0, c1) of seconds = c0 + c1 B: least squares of relative errors, neither below 0."""
+    columns = np.column_stack([1.0 / seconds, batch_sizes / seconds])
+    (c0, c1), _ = nnls(columns, np.ones(len(seconds)))
+    return float(c0), float(c1)
+
+
+class Measurement:
+    """Programs side by side on one problem: their rounds, and why some were left out."""
+
+    def __init__(self, problem: Problem, workers: dict[str, Worker]) -> None:
+        self.problem, self.workers = problem, workers
+        self.left_out: dict[str, str] = {}
+        self.start_seconds = dict.fromkeys(workers, 0.0)
+        self.rows: list[dict[str, Any]] = []
+
+    def run(self) -> pd.DataFrame:
+        """Measure all batch sizes; a program that was left out on the way has no rows."""
+        for batch_size in measured_batch_sizes(self.problem):
+            self._prepare(batch_size)
+            self._measure(batch_size)
+        frame = pd.DataFrame(self.rows)
+        frame = frame[~frame["program"].isin(self.left_out)]
+        frame = frame.sort_values(["program", "batch_size"], key=_ours_first, ignore_index=True)
+        for _, rows in frame.groupby("program"):
+            costs = linear_cost(
+                rows["batch_size"].to_numpy(), rows["seconds_per_update"].to_numpy()
+            )
+            frame.loc[rows.index, ["c0", "c1"]] = costs
+        frame.attrs = {"left_out": self.left_out, "start_seconds": self.start_seconds}
+        return frame
+
+    def _prepare(self, batch_size: int) -> None:
+        """Let each program train; leave out those that end elsewhere than our engine does."""
+        start = start_of(self.problem)
+        ours: Params | None = None
+        for program, worker in list(self.workers.items()):
+            try:
+                params, seconds = worker.prepare(batch_size)
+                ours = params if ours is None else ours
+                if not (apart := distance(params, ours, start)) < AGREEMENT:
+                    raise CannotDoError(f"ends at other parameters: {apart:.1g} of the way off")
+            except CannotDoError as reason:
+                if program == OURS:
+                    raise RuntimeError(
+                        f"our own engine, batch size {batch_size}: {reason}"
+                    ) from None
+                self.left_out[program] = f"batch size {batch_size}: {reason}"
+                del self.workers[program]
+            else:
+                self.start_seconds[program] += seconds
+
+    def _measure(self, batch_size: int) -> None:
+        """Time each program once a round, in turns: a slow moment of the machine hits all."""
+        rounds: dict[str, list[float]] = {program: [] for program in self.workers}
+        for _ in range(ROUNDS):
+            for program, worker in self.workers.items():
+                rounds[program].append(worker.measure())
+        for program, seconds in rounds.items():
+            self.rows.append(
+                {
+                    "program": program,
+                    "batch_size": batch_size,
+                    "mean_batch": float(batch_size),
+                    "seconds_per_update": float(np.median(seconds)),
+                    "low": min(seconds),
+                    "high": max(seconds),
+                }
+            )
+
+
+def _ours_first(column: pd.Series[Any]) -> pd.Series[Any]:
+    return column.map(list(PEERS).index) if column.name == "program" else column
+
+
+def measure_seconds(problem: Problem, programs: Iterable[str] | None = None) -> pd.DataFrame:
+    """Measure seconds per update at several batch sizes, of our engine of one run and of others.
+
+    Each program is in a process of its own, all pinned to the same core, and takes turns with the
+    others. It is timed only after it has trained to the same parameters as ours, to rounding, from
+    the same start and order, with plain SGD in float32; otherwise it is left out and the reason
+    told. Compilation and each call's own costs (checks, evaluation) are not in the figures;
+    gathering or shuffling a batch's rows is.
+
+    Parameters
+    ----------
+    problem
+        What to train on.
+    programs
+        Of `bench.speed.peers.PEERS`; None for all that are installed. Ours is always measured.
+
+    Returns
+    -------
+    DataFrame
+        A row per program and batch size: `program, batch_size, mean_batch` (whole batches only, so
+        it is the same number), `seconds_per_update` (median of 6 rounds), `low, high` (their least
+        and greatest: a 97% interval), `c0, c1` (of c0 + c1 B, in seconds, fitted to the program's
+        rows). In `attrs`: `left_out`, a reason for each program that was, and `start_seconds`, for
+        each program, what the first calls took: compilation, where there is any.
+
+    Raises
+    ------
+    InputError
+        For a program that is unknown or not installed.
+    RuntimeError
+        Where our own engine fails.
+    """
+    names = [OURS, *installed(programs)]
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, problem)) for name in names}
+        return Measurement(problem, workers).run()
