@@ -1,0 +1,254 @@
+"""Blocks on several threads: the same bits for any number of workers and any interruption."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from bench.errors import InputError
+from bench.experiments import Block, Store, iterate, plan, run, run_block, run_blocks
+from bench.experiments.progress import Lines, Silent, reporter
+from bench.problems import load_problem
+from kernels import init_params, sample_order
+from kernels.reference import loss_reference, train_reference
+
+IRIS, NOTES = load_problem("iris"), load_problem("notes")
+BLOCKS = [
+    block
+    for batch_size in (8, 32, 120)
+    for block in plan.grid(IRIS, "sgd", batch_size, (0.125, 0.5), (0, 1))
+]
+
+
+def contents(out):
+    """Return the bytes of all block files below a folder, by name."""
+    return {path.name: path.read_bytes() for path in (out / ".blocks").rglob("*.npz")}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """Return the files of the blocks, run by one worker without interruption."""
+    out = tmp_path_factory.mktemp("one-worker")
+    run_blocks(IRIS, BLOCKS, Store(out), workers=1)
+    return contents(out)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the blocks that are trained."""
+    trained = []
+
+    def count(problem, block):
+        trained.append(block)
+        return run_block(problem, block)
+
+    monkeypatch.setattr(run, "run_block", count)
+    return trained
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_gives_the_same_bits(tmp_path, expected, workers):
+    """Two or three workers, and blocks in another order, write the files that one wrote."""
+    run_blocks(IRIS, BLOCKS[::-1], Store(tmp_path), workers=workers)
+    assert contents(tmp_path) == expected
+
+
+def test_nothing_is_run_twice(tmp_path, expected, counted):
+    """The same blocks again are found, not trained; more seeds train the new ones alone."""
+    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1).n_blocks == len(BLOCKS)
+    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1).n_blocks == 0
+    assert len(counted) == len(BLOCKS)
+    more = plan.grid(IRIS, "sgd", 8, (0.125, 0.5), (0, 1, 2))
+    run_blocks(IRIS, more, Store(tmp_path), workers=1)
+    assert [block.seed for block in counted[len(BLOCKS) :]] == [2]
+    assert expected.items() <= contents(tmp_path).items()
+
+
+def test_a_block_listed_twice_is_run_once(tmp_path, counted):
+    """Equal blocks are one piece of work."""
+    run_blocks(IRIS, BLOCKS[:1] * 3, Store(tmp_path), workers=2)
+    assert len(counted) == 1
+
+
+def test_damaged_blocks_are_run_again(tmp_path, expected):
+    """A cut file is named, run again, and then holds the bits it had."""
+    run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1)
+    path = Store(tmp_path).path(BLOCKS[0].key(IRIS))
+    path.write_bytes(path.read_bytes()[:100])
+    store = Store(tmp_path)
+    assert run_blocks(IRIS, BLOCKS, store, workers=1).n_blocks == 1
+    assert path.name in store.warnings[0]
+    assert contents(tmp_path) == expected
+
+
+def test_killed_and_resumed_is_as_if_nothing_happened(tmp_path, expected):
+    """Killed by SIGKILL while it writes, then resumed: the files of an undisturbed run."""
+    script = f"""
+import sys, time
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from pathlib import Path
+from test_run import BLOCKS, IRIS, Store, run_blocks
+write = Store.write
+def slow(self, key, data):
+    write(self, key, data)
+    print(key, flush=True)
+    time.sleep(60)
+Store.write = slow
+run_blocks(IRIS, BLOCKS, Store(Path({str(tmp_path)!r})), workers=2)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    first = process.stdout.readline().strip()
+    process.kill()
+    process.communicate()
+    assert list(contents(tmp_path)) == [f"{first}.npz"]
+    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=2).n_blocks == len(BLOCKS) - 1
+    assert contents(tmp_path) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_keeps_what_is_in_flight(tmp_path, monkeypatch, number):
+    """Ctrl-C and SIGTERM let running blocks finish and be written, and start no other."""
+    started = []
+
+    def interrupting(problem, block):
+        started.append(block)
+        if len(started) == 1:
+            signal.pthread_kill(threading.main_thread().ident, number)
+            time.sleep(0.3)
+        return run_block(problem, block)
+
+    monkeypatch.setattr(run, "run_block", interrupting)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1)
+    assert len(started) < len(BLOCKS)
+    assert len(contents(tmp_path)) == len(started)
+    assert signal.getsignal(number) is before
+
+
+def test_a_failing_block_is_named(tmp_path, monkeypatch):
+    """An exception in a worker names problem, rule, batch size, seed and rates."""
+
+    def failing(*_):
+        raise MemoryError("no memory left")
+
+    monkeypatch.setattr(run, "run_block", failing)
+    with pytest.raises(RuntimeError, match=r"iris \(sgd, batch size 8, seed 0, .*no memory left"):
+        run_blocks(IRIS, BLOCKS[:1], Store(tmp_path), workers=2)
+
+
+def test_a_full_disk_stops_the_run(tmp_path, monkeypatch):
+    """Where results cannot be written, the run ends with the one line of the store."""
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=2)
+
+
+def test_few_results_wait_to_be_written(tmp_path, monkeypatch):
+    """No more than workers + AHEAD blocks are trained ahead of what is written."""
+    trained, ahead = [], []
+
+    class Slow(Store):
+        def write(self, key, data):
+            time.sleep(0.05)
+            super().write(key, data)
+            ahead.append(len(trained) - len(ahead))
+
+    def instant(*work):
+        trained.append(work)
+        return result
+
+    result = run_block(IRIS, BLOCKS[0])
+    monkeypatch.setattr(run, "run_block", instant)
+    run_blocks(IRIS, BLOCKS, Slow(tmp_path), workers=1)
+    assert max(ahead) <= 1 + run.AHEAD
+
+
+def test_a_run_can_be_done_again_in_a_few_lines_of_numpy():
+    """The reference, from the seed's parameters and order, gives the losses of a stored run."""
+    block = Block("sgd", 32, (0.125, 0.5), seed=4, epochs=3)
+    result = run_block(IRIS, block)
+    again = train_reference(
+        IRIS.network,
+        init_params(IRIS.network, seed=4),
+        IRIS.X_train,
+        IRIS.y_train,
+        batch_size=32,
+        learning_rate=0.5,
+        order=sample_order(4, IRIS.n_train, 3),
+    )
+    losses = [
+        loss_reference(IRIS.network, again.trajectory[update], IRIS.X_train, IRIS.y_train)
+        for update in result.updates
+    ]
+    np.testing.assert_allclose(result.loss[0, 1], losses, rtol=1e-4)
+
+
+def test_network_i_of_a_population_is_row_i_of_its_seed():
+    """Run (i, j) of a population starts from network i and takes rate j, as one run alone does."""
+    block = Block("sgd", 2, (0.25, 1.0), seed=5, epochs=40, population=3)
+    result = run_block(NOTES, block)
+    assert result.loss.shape[:2] == (3, 2)
+    alone = run_block(NOTES, Block("sgd", 2, (0.25, 1.0), seed=5, epochs=40, population=1))
+    np.testing.assert_array_equal(result.loss[:1], alone.loss)
+    assert not np.array_equal(result.params[0], result.params[1])
+
+
+def test_test_split_is_evaluated_where_there_is_one():
+    """Problems without a test split have NaN there; the others have numbers."""
+    with_test = run_block(IRIS, BLOCKS[0])
+    assert np.isfinite(with_test.test_loss).all()
+    assert with_test.test_score.shape == with_test.score.shape
+    assert np.isnan(run_block(NOTES, Block("sgd", 2, (0.5,), 0, 2, population=2)).test_loss).all()
+
+
+def test_dead_networks_are_seen():
+    """A network that no sample activates is dead at the start, and remains so."""
+    block = Block("sgd", 4, (0.25,), seed=0, epochs=5, population=64)
+    result = run_block(NOTES, block)
+    start = init_params(NOTES.network, seed=0, size=64)
+    W, b = NOTES.network.unpack(start)[0]
+    z = NOTES.X_train @ np.swapaxes(W, 1, 2) + b[:, None]
+    dead = ~(z > 0).any(axis=(1, 2))
+    assert dead.any()
+    np.testing.assert_array_equal(result.dead_start[:, 0], dead)
+    assert result.dead_end[dead].all()
+
+
+def test_results_come_in_the_order_of_the_blocks(tmp_path):
+    """`iterate` gives every block its own result."""
+    store = Store(tmp_path)
+    run_blocks(IRIS, BLOCKS, store, workers=2)
+    for block, result in iterate(IRIS, BLOCKS, store):
+        np.testing.assert_array_equal(result.loss, run_block(IRIS, block).loss)
+
+
+def test_a_log_gets_few_plain_lines(tmp_path):
+    """Without a terminal, a stage is one line, and signs that its encoding lacks do no harm."""
+    with (tmp_path / "log").open("w", encoding="ascii") as log:
+        progress = reporter(log)
+        assert isinstance(progress, Lines)
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), 1, progress, "coarse rates")
+        progress.say("ηταβ")
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines[0].startswith(f"coarse rates: {len(BLOCKS)} blocks in ")
+    assert lines[1:] == ["????"]
+
+
+def test_nothing_to_do_is_silent(tmp_path):
+    """A stage whose blocks are all there tells nothing."""
+
+    class Loud(Silent):
+        def start(self, *_):
+            raise AssertionError
+
+    run_blocks(IRIS, [], Store(tmp_path), 1, Loud())
