@@ -1,0 +1,65 @@
+"""From checked arguments to the kernels' arrays: which engine, its layout, its scratch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.epoch import Data
+from kernels.forward import Work
+from kernels.layout import CHUNK, Packing, SingleLayout, block_packing, single_packing
+from kernels.network import FloatArray, Network
+
+
+def choose_packing(network: Network, dtype: np.dtype[Any], *, many: bool) -> Packing:
+    """The engine for a call: a block where there is an axis of runs, else one run.
+
+    An axis of length 1 is a block too, so that the bits of a run never depend on its company.
+    """
+    return (block_packing if many else single_packing)(network, dtype)
+
+
+def make_data(packing: Packing, X: FloatArray, targets: FloatArray) -> Data:
+    """Samples X (n, n_in) and targets (n, n_outputs) as the kernels read them."""
+    if isinstance(packing.layout, SingleLayout):
+        filled = packing.layout.columns[-1] * packing.lanes
+        targets = np.pad(targets, ((0, 0), (0, filled - targets.shape[1])))
+    return Data(X.reshape(-1), np.ascontiguousarray(targets), X.shape[1])
+
+
+def make_work(packing: Packing, data: Data, *, gradient: bool) -> Work:
+    """Scratch of one thread; the gradient has room only where it is accumulated."""
+    dtype = data.X.dtype
+    return Work(
+        X=np.zeros(CHUNK * data.n_in, dtype),
+        Y=np.zeros((CHUNK, data.Y.shape[1]), dtype),
+        A=np.zeros(packing.activations, dtype),
+        D=np.zeros(packing.activations, dtype),
+        gram=np.zeros(CHUNK * CHUNK, dtype),
+        G=np.zeros(packing.size if gradient else 0, dtype),
+        scores=np.zeros(2 * packing.lanes, dtype),
+    )
+
+
+def finite_lanes(packing: Packing, packed: FloatArray, poison: FloatArray) -> NDArray[np.bool_]:
+    """Whether all parameters and all logits so far of each lane are finite: (n_groups, lanes)."""
+    if isinstance(packing.layout, SingleLayout):
+        finite = np.isfinite(packed).all(axis=1) & np.isfinite(poison).all(axis=1)
+        return np.repeat(finite[:, None], packing.lanes, axis=1)
+    vectors = packed.reshape(len(packed), -1, packing.lanes)
+    return np.isfinite(vectors).all(axis=1) & np.isfinite(poison)
+
+
+def scores_of(
+    network: Network, totals: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(loss, accuracy or rmse) from sums over n samples, totals (..., 2, lanes).
+
+    The root mean squared error is over samples and outputs: sqrt(2 loss / outputs).
+    """
+    loss = totals[..., 0, :] / n
+    if network.is_classifier:
+        return loss, totals[..., 1, :] / n
+    return loss, np.sqrt(2.0 * loss / network.n_outputs)

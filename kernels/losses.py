@@ -1,0 +1,227 @@
+"""Loss and output delta of each output/loss pair, from logits z and targets y.
+
+    (sigmoid, bce)       L = max(z, 0) - y z + log(1 + exp(-|z|))     dL/dz = p - y
+    (sigmoid, half_mse)  L = (p - y)**2 / 2                           dL/dz = (p - y) p (1 - p)
+    (linear, half_mse)   L = (z - y)**2 / 2                           dL/dz = z - y
+    (softmax, ce)        L = log sum_k exp(z_k) - sum_k y_k z_k       dL/dz = p - y
+
+No exp of a positive number and no log of a number below 1 is ever taken. Losses sum over outputs.
+A block has an output a vector. One run has its outputs side by side in vectors, filled up with
+logits of `layout.PADDING_BIAS` (0 for linear outputs) and targets 0, whose loss and delta are 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernels.jit import jit
+from kernels.vector import (
+    absolute,
+    exp,
+    fma,
+    lanes,
+    load,
+    log,
+    log1p,
+    reduce_add,
+    reduce_max,
+    splat,
+    store,
+    where_less,
+    where_less_equal,
+)
+
+SIGMOID_BCE, SIGMOID_HALF_MSE, LINEAR_HALF_MSE, SOFTMAX_CE = 0, 1, 2, 3
+PAIR_CODES = {
+    ("sigmoid", "bce"): SIGMOID_BCE,
+    ("sigmoid", "half_mse"): SIGMOID_HALF_MSE,
+    ("linear", "half_mse"): LINEAR_HALF_MSE,
+    ("softmax", "ce"): SOFTMAX_CE,
+}
+
+
+@jit
+def sigmoid_parts(z: Any) -> Any:
+    """(p, 1 - p, exp(-|z|)) of p = 1 / (1 + exp(-z)), each to full relative precision."""
+    e = exp(splat(z, 0.0) - absolute(z))
+    large = splat(z, 1.0) / (splat(z, 1.0) + e)
+    small = e * large
+    zero = splat(z, 0.0)
+    return where_less(z, zero, small, large), where_less(z, zero, large, small), e
+
+
+@jit
+def elementwise_delta(pair: int, z: Any, y: Any) -> Any:
+    """dL/dz of the pairs without softmax."""
+    if pair == LINEAR_HALF_MSE:
+        return z - y
+    p, q, _ = sigmoid_parts(z)
+    error = (splat(z, 1.0) - y) * p - y * q  # p - y without cancellation at y = 0 and 1
+    if pair == SIGMOID_HALF_MSE:
+        return error * (p * q)
+    return error
+
+
+@jit
+def elementwise_loss(pair: int, z: Any, y: Any) -> Any:
+    """L of the pairs without softmax."""
+    if pair == LINEAR_HALF_MSE:
+        error = z - y
+        return splat(z, 0.5) * (error * error)
+    p, q, e = sigmoid_parts(z)
+    if pair == SIGMOID_HALF_MSE:
+        error = (splat(z, 1.0) - y) * p - y * q
+        return splat(z, 0.5) * (error * error)
+    zero = splat(z, 0.0)
+    return where_less(z, zero, zero, z) - y * z + log1p(e)
+
+
+# -------------------------------------------------------------------- a block: an output a vector
+
+
+@jit
+def block_delta(pair: int, A: Any, D: Any, at: int, n_outputs: int, y: Any, scale: Any) -> None:
+    """B1: D[at..] = scale dL/dz of one sample in all runs; y (n_outputs,) is shared."""
+    step = lanes(A)
+    if pair != SOFTMAX_CE:
+        for k in range(n_outputs):
+            p = at + k * step
+            store(D, p, scale * elementwise_delta(pair, load(A, p), splat(A, y[k])))
+        return
+    largest = _block_maximum(A, at, n_outputs)
+    total = splat(A, 0.0)
+    for k in range(n_outputs):
+        p = at + k * step
+        e = exp(load(A, p) - largest)
+        total = total + e
+        store(D, p, e)
+    factor = scale / total
+    for k in range(n_outputs):
+        p = at + k * step
+        store(D, p, load(D, p) * factor - splat(A, y[k]) * scale)
+
+
+@jit
+def _block_maximum(A: Any, at: int, n_outputs: int) -> Any:
+    """Largest output of each run."""
+    largest = load(A, at)
+    for k in range(1, n_outputs):
+        z = load(A, at + k * lanes(A))
+        largest = where_less(largest, z, z, largest)
+    return largest
+
+
+@jit
+def block_loss(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
+    """L of one sample in all runs, a vector."""
+    step = lanes(A)
+    value = splat(A, 0.0)
+    if pair != SOFTMAX_CE:
+        for k in range(n_outputs):
+            value = value + elementwise_loss(pair, load(A, at + k * step), splat(A, y[k]))
+        return value
+    largest = _block_maximum(A, at, n_outputs)
+    total = splat(A, 0.0)
+    for k in range(n_outputs):
+        z = load(A, at + k * step) - largest
+        total = total + exp(z)
+        value = value - splat(A, y[k]) * z
+    return value + log(total)
+
+
+@jit
+def block_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
+    """1 in each run whose outputs name the sample's class, else 0 (also where one is NaN).
+
+    Softmax: the first largest output; sigmoid: every output on its target's side of 1/2.
+    """
+    step = lanes(A)
+    zero = splat(A, 0.0)
+    right = splat(A, 1.0)
+    if pair == SOFTMAX_CE:
+        label = np.argmax(y)
+        top = load(A, at + label * step)
+        for k in range(n_outputs):
+            z = load(A, at + k * step)
+            if k < label:
+                right = where_less(z, top, right, zero)
+            else:
+                right = where_less_equal(z, top, right, zero)
+    else:
+        for k in range(n_outputs):
+            z = load(A, at + k * step)
+            if y[k] > 0.5:
+                right = where_less(zero, z, right, zero)
+            else:
+                right = where_less_equal(z, zero, right, zero)
+    return right
+
+
+# ------------------------------------------------------------ one run: outputs side by side in lanes
+
+
+@jit
+def single_delta(pair: int, A: Any, D: Any, at: int, columns: int, y: Any, scale: Any) -> None:
+    """B1: D[at..] = scale dL/dz of one sample; y (columns * lanes,) is padded with zeros."""
+    step = lanes(A)
+    if pair != SOFTMAX_CE:
+        for j in range(0, columns * step, step):
+            delta = scale * elementwise_delta(pair, load(A, at + j), load(y, j))
+            store(D, at + j, delta)
+        return
+    largest = _single_maximum(A, at, columns)
+    total = splat(A, 0.0)
+    for j in range(0, columns * step, step):
+        e = exp(load(A, at + j) - largest)
+        total = total + e
+        store(D, at + j, e)
+    factor = scale / splat(A, reduce_add(total))
+    for j in range(0, columns * step, step):
+        store(D, at + j, load(D, at + j) * factor - load(y, j) * scale)
+
+
+@jit
+def _single_maximum(A: Any, at: int, columns: int) -> Any:
+    """Largest output, in all lanes."""
+    step = lanes(A)
+    largest = load(A, at)
+    for j in range(step, columns * step, step):
+        z = load(A, at + j)
+        largest = where_less(largest, z, z, largest)
+    return splat(A, reduce_max(largest))
+
+
+@jit
+def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
+    """L of one sample, in all lanes; the outputs that fill up a vector add exactly 0."""
+    step = lanes(A)
+    value = splat(A, 0.0)
+    if pair != SOFTMAX_CE:
+        for j in range(0, columns * step, step):
+            value = value + elementwise_loss(pair, load(A, at + j), load(y, j))
+        return splat(A, reduce_add(value))
+    largest = _single_maximum(A, at, columns)
+    total = splat(A, 0.0)
+    for j in range(0, columns * step, step):
+        z = load(A, at + j) - largest
+        total = total + exp(z)
+        value = value - load(y, j) * z
+    return splat(A, reduce_add(value)) + log(splat(A, reduce_add(total)))
+
+
+@jit
+def single_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> float:
+    """1 if the outputs name the sample's class, else 0, by the rule of `block_correct`."""
+    if pair == SOFTMAX_CE:
+        label = np.argmax(y)
+        top = A[at + label]
+        for k in range(n_outputs):
+            if not (A[at + k] < top if k < label else A[at + k] <= top):
+                return 0.0
+        return 1.0
+    for k in range(n_outputs):
+        if not (A[at + k] > 0.0 if y[k] > 0.5 else A[at + k] <= 0.0):
+            return 0.0
+    return 1.0

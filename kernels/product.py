@@ -1,0 +1,258 @@
+"""The one primitive of both engines: a matrix product whose elements are vectors.
+
+C[i, j] += sum_k A[i, k] B[k, j], where C and B hold a vector in each place, and A a vector
+(`Vectors`) or a scalar that all lanes share (`Scalars`). A matrix is a view of a flat array: its
+element (i, j) begins at data[start + i * row + j * column], so a transposed product only swaps
+strides.
+
+A register tile of C stays in registers while k runs:
+
+              B[k, j .. j + columns)
+                   | | |
+    A[i ..   ]  -- # # #      rows x columns accumulators: each step of k loads
+    A[  rows ]  -- # # #      rows + columns elements for rows * columns fmas
+
+A tile of few accumulators would wait for its own results (an fma takes about 4 cycles, and 1 or 2
+start in each), so it keeps several partial sums: `CHAINS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba import types
+from numba.core import cgutils
+
+from kernels.instruction_set import REGISTERS
+from kernels.jit import intrinsic, jit, jit_inner, overload
+from kernels.vector import VectorType, pointer, splat_ir
+
+CHAINS = 4
+
+
+class Vectors(NamedTuple):
+    """A matrix of vectors: element (i, j) begins at data[start + i * row + j * column]."""
+
+    data: Any
+    start: int
+    row: int
+    column: int
+
+
+class Scalars(NamedTuple):
+    """A matrix of scalars that all lanes share, with the same strides as `Vectors`."""
+
+    data: Any
+    start: int
+    row: int
+    column: int
+
+
+class _Elements:
+    """LLVM code that reads and writes elements of a matrix that is an argument of an intrinsic."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, matrix: Any) -> None:
+        self.context, self.builder, self.kind = context, builder, kind
+        self.array_type = kind.types[0]
+        self.vector = VectorType(self.array_type.dtype)
+        self.data, self.start, self.row, self.column = (
+            builder.extract_value(matrix, field) for field in range(4)
+        )
+
+    def offset(self, i: Any, j: Any) -> Any:
+        """Offset of element (i, j), each an LLVM integer or a Python one."""
+        at, b = self.start, self.builder
+        for index, stride in ((i, self.row), (j, self.column)):
+            factor = stride.type(index) if isinstance(index, int) else index
+            at = b.add(at, b.mul(stride, factor))
+        return at
+
+    def pointer(self, i: Any, j: Any) -> Any:
+        """Pointer to the vector of element (i, j)."""
+        return pointer(self.context, self.builder, self.array_type, self.data, self.offset(i, j))
+
+    def load(self, i: Any, j: Any) -> Any:
+        """Element (i, j) as a vector; a scalar fills all its lanes."""
+        align = self.array_type.dtype.bitwidth // 8
+        if self.kind.instance_class is Vectors:
+            return self.builder.load(self.pointer(i, j), align=align)
+        struct = self.context.make_array(self.array_type)(self.context, self.builder, self.data)
+        address = self.builder.gep(struct.data, [self.offset(i, j)], inbounds=True)
+        return splat_ir(self.builder, self.vector, self.builder.load(address))
+
+    def store(self, i: Any, j: Any, value: Any) -> None:
+        """Set element (i, j)."""
+        align = self.array_type.dtype.bitwidth // 8
+        self.builder.store(value, self.pointer(i, j), align=align)
+
+
+def _tile_operations(rows: int, columns: int) -> tuple[Callable[..., Any], ...]:
+    """Make load, zero, add, rank-one update and store of a tile of rows x columns registers."""
+    places = [(i, j) for i in range(rows) for j in range(columns)]
+
+    def tile_type(matrix: Any) -> Any:
+        return types.UniTuple(VectorType(matrix.types[0].dtype), len(places))
+
+    @intrinsic
+    def load_tile(typingctx: Any, C: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            c = _Elements(context, builder, sig.args[0], args[0])
+            return context.make_tuple(builder, sig.return_type, [c.load(i, j) for i, j in places])
+
+        return tile_type(C)(C), generate
+
+    @intrinsic
+    def zero_tile(typingctx: Any, C: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            zero = sig.return_type.dtype.constant(0.0)
+            return context.make_tuple(builder, sig.return_type, [zero] * len(places))
+
+        return tile_type(C)(C), generate
+
+    @intrinsic
+    def add_tiles(typingctx: Any, s: Any, t: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pairs = zip(*(cgutils.unpack_tuple(builder, a) for a in args), strict=True)
+            sums = [builder.fadd(a, b) for a, b in pairs]
+            return context.make_tuple(builder, sig.return_type, sums)
+
+        return s(s, t), generate
+
+    @intrinsic
+    def add_rank_one(typingctx: Any, t: Any, A: Any, B: Any, k: Any) -> Any:
+        """t[i, j] + A[i, k] B[k, j]."""
+
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            tile = cgutils.unpack_tuple(builder, args[0])
+            a = _Elements(context, builder, sig.args[1], args[1])
+            b = _Elements(context, builder, sig.args[2], args[2])
+            right = [b.load(args[3], j) for j in range(columns)]
+            out = []
+            for i in range(rows):
+                left = a.load(i, args[3])
+                for j in range(columns):
+                    accumulator = tile[i * columns + j]
+                    out.append(b.vector.call(builder, "fma", left, right[j], accumulator))
+            return context.make_tuple(builder, sig.return_type, out)
+
+        return t(t, A, B, types.intp), generate
+
+    @intrinsic
+    def store_tile(typingctx: Any, C: Any, t: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            c = _Elements(context, builder, sig.args[0], args[0])
+            for (i, j), value in zip(places, cgutils.unpack_tuple(builder, args[1]), strict=True):
+                c.store(i, j, value)
+            return context.get_dummy_value()
+
+        return types.void(C, t), generate
+
+    return load_tile, zero_tile, add_tiles, add_rank_one, store_tile
+
+
+def tile(rows: int, columns: int) -> Callable[..., None]:
+    """Make C += A B for a C of exactly rows x columns."""
+    load_tile, _, _, add_rank_one, store_tile = _tile_operations(rows, columns)
+
+    @jit_inner
+    def add(C: Any, A: Any, B: Any, depth: int) -> None:
+        t = load_tile(C)
+        for k in range(depth):
+            t = add_rank_one(t, A, B, k)
+        store_tile(C, t)
+
+    return add
+
+
+def chained_tile(rows: int, columns: int) -> Callable[..., None]:
+    """Make C += A B for a small C, as `CHAINS` partial sums that do not wait for each other."""
+    load_tile, zero_tile, add_tiles, add_rank_one, store_tile = _tile_operations(rows, columns)
+
+    @jit_inner
+    def add(C: Any, A: Any, B: Any, depth: int) -> None:
+        t = load_tile(C)
+        k = 0
+        if depth >= 2 * CHAINS:
+            t1, t2, t3 = zero_tile(C), zero_tile(C), zero_tile(C)
+            while k + CHAINS <= depth:
+                t = add_rank_one(t, A, B, k)
+                t1 = add_rank_one(t1, A, B, k + 1)
+                t2 = add_rank_one(t2, A, B, k + 2)
+                t3 = add_rank_one(t3, A, B, k + 3)
+                k += CHAINS
+            t = add_tiles(add_tiles(t, t1), add_tiles(t2, t3))
+        while k < depth:
+            t = add_rank_one(t, A, B, k)
+            k += 1
+        store_tile(C, t)
+
+    return add
+
+
+def at(M: Any, i: int, j: int) -> Any:
+    """The matrix that begins at element (i, j) of another."""
+
+
+@overload(at)
+def _at(M: Any, i: int, j: int) -> Any:
+    kind = M.instance_class
+    return lambda M, i, j: kind(M.data, M.start + i * M.row + j * M.column, M.row, M.column)
+
+
+Small = Callable[[int, int], Callable[..., None]]
+
+
+def _product(shape: tuple[int, int], small: Small) -> Callable[..., None]:
+    """Make a product of any size from tiles: large ones, then single rows of 8, 2 and 1."""
+    rows, columns = shape
+    large, row_8, row_2, row_1 = tile(*shape), tile(1, 8), small(1, 2), small(1, 1)
+
+    @jit_inner
+    def add(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+        tiled_m, tiled_n = m // rows * rows, n // columns * columns
+        for j in range(0, tiled_n, columns):
+            for i in range(0, tiled_m, rows):
+                large(at(C, i, j), at(A, i, 0), at(B, 0, j), depth)
+        for i in range(m):
+            j = tiled_n if i < tiled_m else 0
+            while j + 8 <= n:
+                row_8(at(C, i, j), at(A, i, 0), at(B, 0, j), depth)
+                j += 8
+            while j + 2 <= n:
+                row_2(at(C, i, j), at(A, i, 0), at(B, 0, j), depth)
+                j += 2
+            if j < n:
+                row_1(at(C, i, j), at(A, i, 0), at(B, 0, j), depth)
+
+    return add
+
+
+_forward_scalars = _product(REGISTERS.scalar_tile, chained_tile)
+_forward_vectors = _product(REGISTERS.vector_tile, chained_tile)
+_add_outer = _product(REGISTERS.vector_tile, tile)
+
+
+@jit
+def add_product(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+    """C += A B: C (m, n) `Vectors`, A (m, depth) `Scalars` or `Vectors`, B (depth, n) `Vectors`."""
+    _add_product(C, A, B, m, n, depth)
+
+
+def _add_product(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+    """`add_product` by the type of A."""
+
+
+@overload(_add_product)
+def _choose_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
+    add = _forward_scalars if A.instance_class is Scalars else _forward_vectors
+    return lambda C, A, B, m, n, depth: add(C, A, B, m, n, depth)
+
+
+@jit
+def add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+    """C += A B as `add_product`, for a short depth; each element is summed in the order of k.
+
+    So the gradient of W and that of a transposed copy of W are equal to the bit.
+    """
+    _add_outer(C, A, B, m, n, depth)

@@ -1,0 +1,411 @@
+"""Training: check the arguments, allocate, choose the engine, call the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kernels import checks
+from kernels.engine import choose_packing, finite_lanes, make_data, make_work, scores_of
+from kernels.epoch import Data, Runs, Schedule, evaluate_runs, schedule, train_runs
+from kernels.layout import Packing, pack, pack_lanes, unpack, unpack_lanes
+from kernels.network import FloatArray, Network, sample_order
+from kernels.updates import RULES, Rule
+
+GRID_STEP = 1.15  # of the standard grid; coarser grids ruin the intervals of times-to-target
+
+
+class State(NamedTuple):
+    """What a rule remembers at the end of training, to go on from."""
+
+    slots: FloatArray  # (n_runs, n_slots, n_params)
+    epochs: int
+    examples: int
+    updates: int
+    diverged: NDArray[np.bool_]  # (n_runs,)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Loss and accuracy (or rmse) at each checkpoint: (n_runs, n_checkpoints), float64."""
+
+    loss: NDArray[np.float64]
+    accuracy: NDArray[np.float64] | None = None
+    rmse: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Result(Scores):
+    """What `train` gives; without the leading n_runs where neither params nor rates had it.
+
+    Attributes
+    ----------
+    params
+        Parameters at the end, (n_runs, n_params), in the dtype of the initial ones.
+    state
+        To go on from: `train(..., params=result.params, state=result.state)`.
+    examples, updates
+        Examples and updates seen at each checkpoint, (n_checkpoints,), int64.
+    loss, accuracy, rmse
+        Over all of X at each checkpoint; accuracy is None for a linear output, rmse for others.
+    eval
+        The same for each of the evaluation sets.
+    diverged
+        Whether a logit, parameter or loss was ever not finite, (n_runs,).
+    trajectory
+        With keep_params: parameters at each checkpoint, (n_runs, n_checkpoints, n_params).
+    """
+
+    params: FloatArray = field(kw_only=True)
+    state: State = field(kw_only=True)
+    examples: NDArray[np.int64] = field(kw_only=True)
+    updates: NDArray[np.int64] = field(kw_only=True)
+    eval: dict[str, Scores] = field(kw_only=True)
+    diverged: NDArray[np.bool_] = field(kw_only=True)
+    trajectory: FloatArray | None = field(kw_only=True)
+
+
+def checkpoint_grid(n: int, total: int) -> NDArray[np.int64]:
+    """The standard grid of evaluations for n samples and `total` examples, int64, ascending.
+
+    0, a quarter of an epoch, from there steps of at most x 1.15, and the end.
+    """
+    points = [0.0]
+    point = n / 4
+    while point < total:
+        points.append(point)
+        point *= GRID_STEP
+    return np.unique(np.ceil([*points, total]).astype(np.int64))
+
+
+class Position(NamedTuple):
+    """Where a call begins: 0, or where an earlier one ended."""
+
+    epochs: int = 0
+    examples: int = 0
+    updates: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that the groups of one call share."""
+
+    network: Network
+    packing: Packing
+    rule: Rule
+    plan: Schedule
+    data: Data
+    eval_data: Mapping[str, Data]
+    order: NDArray[np.int64]
+    points: NDArray[np.int64]  # examples of this call at which to evaluate, ends of updates
+    before: Position
+    keep_params: bool
+
+
+class _Trace(NamedTuple):
+    """What is seen of some groups at each checkpoint."""
+
+    totals: dict[str, NDArray[np.float64]]  # (n_checkpoints, n_groups, 2, lanes); "" = X itself
+    finite: NDArray[np.bool_]  # (n_groups, lanes) all that was seen
+    params: list[FloatArray]  # packed, at each checkpoint; empty unless wanted
+
+
+def train(
+    network: Network,
+    params: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    batch_size: int | str,
+    learning_rate: ArrayLike,
+    epochs: int,
+    rule: str | Rule = "sgd",
+    seed: int = 0,
+    order: ArrayLike | None = None,
+    checkpoints: Sequence[int] | NDArray[np.int64] | None = None,
+    eval_sets: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    state: State | None = None,
+    threads: int = 1,
+    keep_params: bool = False,
+) -> Result:
+    """Train one network or many runs at once with averaged mini-batch gradients.
+
+    Parameters
+    ----------
+    network
+        Widths, activation, output and loss.
+    params
+        Initial parameters, (n_params,) or (n_runs, n_params), float32 or float64: the dtype of
+        the whole computation. They are not changed.
+    X, y
+        Samples (n, n_inputs); classes or targets (n,), or targets (n, n_outputs).
+    batch_size
+        1 or more, or "full"; a batch larger than an epoch is the whole epoch. The last, shorter
+        batch is averaged over its own size.
+    learning_rate
+        A number or (n_runs,), finite, 0 or more; it broadcasts against params.
+    epochs
+        Number of epochs, 0 or more.
+    rule
+        "sgd", "momentum", "nesterov", "adam", or a rule with parameters: `Momentum(beta=0.5)`.
+    seed
+        Of the order of samples, `sample_order(seed, n, epochs)`; all runs share it.
+    order
+        Indices (epochs, m) into X to visit in place of the seed's.
+    checkpoints
+        Examples seen at which to evaluate, at the first update at or past each; the start and the
+        end are added. () means these two only, None the standard grid (`checkpoint_grid`).
+    eval_sets
+        Further samples to evaluate: {"test": (X_test, y_test)}.
+    state
+        Of an earlier result, to go on from: its epochs, examples and updates count on.
+    threads
+        Number of threads over the groups of lanes; it does not change a bit of the result.
+    keep_params
+        Whether to keep the parameters at each checkpoint.
+
+    Returns
+    -------
+    Result
+        Parameters, scores at the checkpoints, and which runs diverged.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In one line, for shapes that do not match, values that are not finite, labels, rates,
+        batch sizes or orders out of range, and unknown rules.
+    """
+    start_params = checks.check_params(network, params)
+    dtype = start_params.dtype
+    samples = checks.check_inputs(network, X, dtype)
+    targets = checks.check_targets(network, y, len(samples), dtype)
+    rates = checks.check_rates(learning_rate, dtype)
+    epochs = checks.check_epochs(epochs)
+    before = Position(state.epochs, state.examples, state.updates) if state else Position()
+    if order is None:
+        visits = sample_order(seed, len(samples), before.epochs + epochs)[before.epochs :]
+    else:
+        visits = checks.check_order(order, len(samples), epochs)
+    many = start_params.ndim == 2 or rates.ndim == 1
+    n_runs = _count_runs(start_params, rates)
+    packing = choose_packing(network, dtype, many=many)
+    size = checks.check_batch_size(batch_size, visits.shape[1])
+    rule = _check_rule(rule)
+    task = _Task(
+        network=network,
+        packing=packing,
+        rule=rule,
+        plan=schedule(rule, network.n_inputs, size),
+        data=make_data(packing, samples, targets),
+        eval_data={
+            name: _check_eval_set(network, packing, pair, dtype, name)
+            for name, pair in (eval_sets or {}).items()
+        },
+        order=visits,
+        points=_update_ends(checkpoints, len(samples), visits.shape, size, before.examples),
+        before=before,
+        keep_params=keep_params,
+    )
+    runs = Runs(
+        P=pack(packing, np.broadcast_to(start_params, (n_runs, network.n_params))),
+        slots=_pack_slots(packing, rule, state, n_runs, dtype),
+        rates=pack_lanes(packing, np.broadcast_to(rates, (n_runs,))),
+        poison=_pack_poison(packing, state, n_runs, dtype),
+    )
+    trace = _run_threads(task, runs, threads)
+    return _result(task, runs, trace, n_runs, many=many)
+
+
+def _count_runs(params: FloatArray, rates: FloatArray) -> int:
+    """Number of runs of params (n_params,) or (n_runs, n_params) and rates () or (n_runs,)."""
+    runs, lanes = params.shape[:-1], rates.shape
+    try:
+        shape = np.broadcast_shapes(runs, lanes)
+    except ValueError:
+        raise ValueError(
+            f"params hold {runs[0]} runs and learning_rate holds {lanes[0]}: "
+            "give one of them for all, or as many of both"
+        ) from None
+    return shape[0] if shape else 1
+
+
+def _check_rule(rule: str | Rule) -> Rule:
+    """The rule of a name, or the rule itself."""
+    if isinstance(rule, str) and rule in RULES:
+        return RULES[rule]
+    if isinstance(rule, Rule):
+        return rule
+    names = ", ".join(RULES)
+    raise ValueError(f"rule must be one of {names}, or such as Momentum(beta=0.9), got {rule!r}")
+
+
+def _check_eval_set(
+    network: Network,
+    packing: Packing,
+    pair: tuple[ArrayLike, ArrayLike],
+    dtype: np.dtype[Any],
+    name: str,
+) -> Data:
+    """An evaluation set, checked as X and y are."""
+    try:
+        X, y = pair
+    except (TypeError, ValueError):
+        raise ValueError(f"eval_sets[{name!r}] must be a pair (X, y)") from None
+    samples = checks.check_inputs(network, X, dtype, f"eval_sets[{name!r}] X")
+    targets = checks.check_targets(network, y, len(samples), dtype, f"eval_sets[{name!r}] y")
+    return make_data(packing, samples, targets)
+
+
+def _update_ends(
+    checkpoints: Sequence[int] | NDArray[np.int64] | None,
+    n: int,
+    shape: tuple[int, ...],
+    size: int,
+    before: int,
+) -> NDArray[np.int64]:
+    """Examples of this call at the first update at or past each checkpoint; start and end too."""
+    epochs, m = shape
+    total = epochs * m
+    wanted = checkpoint_grid(n, before + total) if checkpoints is None else np.asarray(checkpoints)
+    if wanted.size and (wanted.ndim != 1 or wanted.dtype.kind not in "iu" or wanted.min() < 0):
+        raise ValueError("checkpoints must be whole numbers of examples, 0 or more, in one row")
+    points = wanted.astype(np.int64) - before
+    points = np.concatenate([[0], points[(points > 0) & (points < total)], [total]])
+    epoch, within = points // m, points % m
+    return np.unique(epoch * m + np.minimum(-(-within // size) * size, m))
+
+
+def _pack_slots(
+    packing: Packing, rule: Rule, state: State | None, n_runs: int, dtype: np.dtype[Any]
+) -> FloatArray:
+    """The rule's memory (n_groups, n_slots, size): zeros, or that of a state."""
+    n_params = len(packing.places)
+    slots = np.zeros((n_runs, rule.n_slots, n_params), dtype) if state is None else state.slots
+    if slots.ndim == 2:
+        slots = slots[None]
+    if slots.shape != (n_runs, rule.n_slots, n_params) or slots.dtype != dtype:
+        raise ValueError(
+            f"state does not fit: it holds {slots.shape} {slots.dtype}, this call needs "
+            f"{(n_runs, rule.n_slots, n_params)} {dtype}: use the same network, runs and rule"
+        )
+    packed = [pack(packing, slots[:, k], padding=0.0) for k in range(rule.n_slots)]
+    if not packed:
+        n_groups = len(pack_lanes(packing, np.zeros(n_runs, dtype)))
+        return np.zeros((n_groups, 0, packing.size), dtype)
+    return np.stack(packed, axis=1)
+
+
+def _pack_poison(
+    packing: Packing, state: State | None, n_runs: int, dtype: np.dtype[Any]
+) -> FloatArray:
+    """0 for each run, NaN where a state says that it has diverged."""
+    poison = np.zeros(n_runs, dtype)
+    if state is not None:
+        poison[np.atleast_1d(state.diverged)] = np.nan
+    return np.ascontiguousarray(pack_lanes(packing, poison))
+
+
+def _run_threads(task: _Task, runs: Runs, threads: int) -> _Trace:
+    """Train all groups, shared out to threads; a group's bits do not depend on which."""
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, got {threads}")
+    n_groups = len(runs.P)
+    cuts = np.linspace(0, n_groups, min(threads, n_groups) + 1).astype(int)
+    parts = [Runs(*(part[a:b] for part in runs)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    if len(parts) == 1:
+        return _train_groups(task, parts[0])
+    with ThreadPoolExecutor(len(parts)) as pool:
+        traces = list(pool.map(lambda part: _train_groups(task, part), parts))
+    return _Trace(
+        {
+            name: np.concatenate([t.totals[name] for t in traces], axis=1)
+            for name in traces[0].totals
+        },
+        np.concatenate([t.finite for t in traces]),
+        [np.concatenate(parts) for parts in zip(*(t.params for t in traces), strict=True)],
+    )
+
+
+def _train_groups(task: _Task, runs: Runs) -> _Trace:
+    """Train some groups in place and evaluate them at each checkpoint."""
+    sets = {"": task.data, **task.eval_data}
+    shape = (len(task.points), len(runs.P), 2, task.packing.lanes)
+    trace = _Trace(
+        {name: np.zeros(shape) for name in sets}, np.ones(runs.rates.shape, np.bool_), []
+    )
+    work = make_work(task.packing, task.data, gradient=not task.plan.direct)
+    at = 0
+    for index, point in enumerate(task.points):
+        at, seen = _advance(task, runs, work, at, int(point))
+        for name, data in sets.items():
+            evaluate_runs(task.packing.layout, data, seen.P, work, trace.totals[name][index])
+        trace.finite[...] &= finite_lanes(task.packing, seen.P, seen.poison)
+        if task.keep_params:
+            trace.params.append(seen.P.copy())
+    return trace
+
+
+def _advance(task: _Task, runs: Runs, work: Any, at: int, point: int) -> tuple[int, Runs]:
+    """Train from example `at` up to `point`: (where training stands, runs as they are at `point`).
+
+    A chunk of several batches is never cut: where a checkpoint lies inside one, training stops
+    before it, and a copy goes on to the checkpoint. So checkpoints do not change a bit of a run.
+    """
+    m = task.order.shape[1]
+    chunk = task.plan.span if task.plan.direct else 1
+    epoch, within = divmod(point, m)
+    boundary = epoch * m + within // chunk * chunk
+    arguments = task.packing.layout, task.rule, task.data, task.order
+    if boundary > at:
+        stretch = (at, boundary, task.before.updates, task.plan)
+        train_runs(*arguments, stretch, runs, work)
+        at = boundary
+    if point == at:
+        return at, runs
+    copy = runs._replace(P=runs.P.copy(), poison=runs.poison.copy())
+    train_runs(*arguments, (at, point, task.before.updates, task.plan), copy, work)
+    return at, copy
+
+
+def _result(task: _Task, runs: Runs, trace: _Trace, n_runs: int, *, many: bool) -> Result:
+    """The kernels' arrays as a `Result`."""
+    packing, lead = task.packing, (slice(None) if many else 0)
+
+    def by_run(values: NDArray[Any]) -> NDArray[Any]:
+        rows = [unpack_lanes(packing, row, n_runs) for row in values]
+        return np.stack(rows, axis=1)
+
+    scores = {}
+    for name, data in {"": task.data, **task.eval_data}.items():
+        loss, other = scores_of(task.network, trace.totals[name], len(data.Y))
+        kind = "accuracy" if task.network.is_classifier else "rmse"
+        scores[name] = {"loss": by_run(loss)[lead], kind: by_run(other)[lead]}
+    epochs, m = task.order.shape
+    per_epoch = -(-m // task.plan.batch_size)
+    updates = task.points // m * per_epoch + -(-(task.points % m) // task.plan.batch_size)
+    healthy = unpack_lanes(packing, trace.finite, n_runs)
+    diverged = ~(healthy & np.isfinite(np.atleast_2d(scores[""]["loss"])).all(axis=1))
+    slots = [unpack(packing, runs.slots[:, k], n_runs) for k in range(task.rule.n_slots)]
+    empty = np.zeros((n_runs, 0, task.network.n_params), runs.P.dtype)
+    trajectory = [unpack(packing, packed, n_runs) for packed in trace.params]
+    return Result(
+        **scores[""],
+        params=unpack(packing, runs.P, n_runs)[lead],
+        state=State(
+            slots=(np.stack(slots, axis=1) if slots else empty)[lead],
+            epochs=task.before.epochs + epochs,
+            examples=task.before.examples + epochs * m,
+            updates=task.before.updates + epochs * per_epoch,
+            diverged=diverged[lead],
+        ),
+        examples=task.before.examples + task.points,
+        updates=task.before.updates + updates,
+        eval={name: Scores(**values) for name, values in scores.items() if name},
+        diverged=diverged[lead],
+        trajectory=np.stack(trajectory, axis=1)[lead] if trajectory else None,
+    )

@@ -1,0 +1,378 @@
+"""Vectors of the processor's width as a Numba type, with exp, log, log1p and tanh on them.
+
+A vector holds `REGISTERS.vector_bytes` bytes of one dtype: 16 float32 or 8 float64 with AVX-512.
+`+ - * /` work on vectors; `fma(a, b, c)` is a b + c rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import lower_builtin, models, register_model
+
+from kernels.instruction_set import REGISTERS
+from kernels.jit import intrinsic, jit, overload
+
+IR_FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    """Numba's type of a vector of float32 or float64."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.lanes = REGISTERS.vector_bytes * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype}, {self.lanes})")
+
+    @property
+    def ir(self) -> ir.VectorType:
+        """LLVM's type of the vector."""
+        return ir.VectorType(IR_FLOATS[self.dtype], self.lanes)
+
+    @property
+    def ir_integers(self) -> ir.VectorType:
+        """LLVM's type of as many integers of the same width."""
+        return ir.VectorType(ir.IntType(self.dtype.bitwidth), self.lanes)
+
+    def constant(self, value: float) -> ir.Constant:
+        """All lanes equal to a number."""
+        return ir.Constant(self.ir, [value] * self.lanes)
+
+    def integers(self, value: int) -> ir.Constant:
+        """All lanes equal to a whole number."""
+        return ir.Constant(self.ir_integers, [value] * self.lanes)
+
+    def call(self, builder: ir.IRBuilder, name: str, *arguments: ir.Value) -> ir.Value:
+        """Call LLVM's intrinsic of a name on vectors of this type."""
+        kind = ir.FunctionType(self.ir, [self.ir] * len(arguments))
+        suffix = f"v{self.lanes}f{self.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}")
+        return builder.call(function, arguments)
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """How Numba keeps a vector: as LLVM's vector, in a register."""
+
+    def __init__(self, manager: Any, vector: VectorType) -> None:
+        super().__init__(manager, vector, vector.ir)
+
+
+def pointer(
+    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, offset: ir.Value
+) -> ir.Value:
+    """Pointer to the vector that begins at array[offset] (checked under NUMBA_BOUNDSCHECK)."""
+    vector = VectorType(array_type.dtype)
+    struct = context.make_array(array_type)(context, builder, array)
+    if config.BOUNDSCHECK:
+        last = builder.add(offset, ir.Constant(offset.type, vector.lanes - 1))
+        for index in (offset, last):
+            cgutils.do_boundscheck(context, builder, index, struct.nitems)
+    address = builder.gep(struct.data, [offset], inbounds=True)
+    return builder.bitcast(address, vector.ir.as_pointer())
+
+
+def splat_ir(builder: ir.IRBuilder, vector: VectorType, scalar: ir.Value) -> ir.Value:
+    """All lanes equal to an LLVM scalar."""
+    undefined = ir.Constant(vector.ir, ir.Undefined)
+    lane_0 = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
+    return builder.shuffle_vector(lane_0, undefined, mask)
+
+
+@intrinsic
+def lanes(typingctx: Any, array: Any) -> Any:
+    """Number of lanes of the vectors of an array's dtype (known when compiling)."""
+    count = VectorType(array.dtype).lanes
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, count)
+
+    return types.intp(array), generate
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, offset: Any) -> Any:
+    """Load the vector array[offset : offset + lanes] of a flat array."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        align = sig.args[0].dtype.bitwidth // 8
+        return builder.load(pointer(context, builder, sig.args[0], *args), align=align)
+
+    return VectorType(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """array[offset : offset + lanes] = value."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        align = sig.args[0].dtype.bitwidth // 8
+        builder.store(args[2], pointer(context, builder, sig.args[0], *args[:2]), align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, VectorType(array.dtype)), generate
+
+
+@intrinsic
+def splat(typingctx: Any, like: Any, value: Any) -> Any:
+    """All lanes equal to a number, cast to the dtype of an array or vector."""
+    vector = VectorType(like.dtype)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        scalar = context.cast(builder, args[1], sig.args[1], vector.dtype)
+        return splat_ir(builder, vector, scalar)
+
+    return vector(like, value), generate
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return sig.return_type.call(builder, "fma", *args)
+
+    return a(a, a, a), generate
+
+
+def _operator(function: Callable[..., Any], instruction: str) -> None:
+    """Teach Numba a binary operator on vectors."""
+
+    @infer_global(function)
+    class _Template(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) == 2 and isinstance(args[0], VectorType) and args[0] == args[1]:
+                return signature(args[0], *args)
+            return None
+
+    @lower_builtin(function, VectorType, VectorType)  # type: ignore[untyped-decorator]
+    def _lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args, flags=("contract",))
+
+
+for _function, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _operator(_function, _instruction)
+
+
+def _select(comparison: str) -> Callable[..., Any]:
+    """Make the choice between two vectors, lane by lane, by an ordered comparison."""
+
+    @intrinsic
+    def where(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(comparison, *args[:2]), *args[2:])
+
+        return a(a, a, a, a), generate
+
+    return where
+
+
+# yes where a < b (a <= b), else no; a comparison with NaN is false, so "no" is the NaN's side
+where_less = _select("<")
+where_less_equal = _select("<=")
+
+
+def _reduce(name: str, flags: tuple[str, ...], start: float | None) -> Callable[..., Any]:
+    """Make a reduction of a vector to a scalar."""
+
+    @intrinsic
+    def reduce(typingctx: Any, a: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            vector, scalar = sig.args[0], IR_FLOATS[sig.return_type]
+            first = [] if start is None else [ir.Constant(scalar, start)]
+            kind = ir.FunctionType(scalar, [x.type for x in first] + [vector.ir])
+            suffix = f"v{vector.lanes}f{vector.dtype.bitwidth}"
+            function = cgutils.get_or_insert_function(
+                builder.module, kind, f"llvm.vector.reduce.{name}.{suffix}"
+            )
+            return builder.call(function, [*first, args[0]], fastmath=flags)
+
+        return a.dtype(a), generate
+
+    return reduce
+
+
+reduce_add = _reduce("fadd", ("reassoc",), 0.0)
+reduce_max = _reduce("fmax", (), None)  # a NaN may be passed over: the sum that follows keeps it
+
+
+@intrinsic
+def square_root(typingctx: Any, a: Any) -> Any:
+    """Square root of each lane."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return sig.return_type.call(builder, "sqrt", *args)
+
+    return a(a), generate
+
+
+@intrinsic
+def absolute(typingctx: Any, a: Any) -> Any:
+    """Absolute value of each lane."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return sig.return_type.call(builder, "fabs", *args)
+
+    return a(a), generate
+
+
+@intrinsic
+def copy_sign(typingctx: Any, a: Any, b: Any) -> Any:
+    """a with the sign of b."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return sig.return_type.call(builder, "copysign", *args)
+
+    return a(a, a), generate
+
+
+@intrinsic
+def round_to_integer(typingctx: Any, a: Any) -> Any:
+    """The nearest whole number, as a float."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return sig.return_type.call(builder, "rint", *args)
+
+    return a(a), generate
+
+
+@intrinsic
+def power_of_two(typingctx: Any, a: Any) -> Any:
+    """2**a of whole numbers a in the range of normal exponents; 1 where a is NaN."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = sig.return_type
+        bits, bias = (23, 127) if vector.dtype == types.float32 else (52, 1023)
+        number = builder.fcmp_ordered("ord", args[0], args[0])
+        exponent = builder.fptosi(
+            builder.select(number, args[0], vector.constant(0.0)), vector.ir_integers
+        )
+        shifted = builder.shl(builder.add(exponent, vector.integers(bias)), vector.integers(bits))
+        return builder.bitcast(shifted, vector.ir)
+
+    return a(a), generate
+
+
+@intrinsic
+def split_exponent(typingctx: Any, a: Any) -> Any:
+    """(m, e) with a = m 2**e and 1 <= m < 2, of normal positive a."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = sig.args[0]
+        shift, bias = (23, 127) if vector.dtype == types.float32 else (52, 1023)
+        bits = builder.bitcast(args[0], vector.ir_integers)
+        exponent = builder.sub(builder.lshr(bits, vector.integers(shift)), vector.integers(bias))
+        fraction = builder.and_(bits, vector.integers((1 << shift) - 1))
+        mantissa = builder.or_(fraction, vector.integers(bias << shift))
+        parts = [builder.bitcast(mantissa, vector.ir), builder.sitofp(exponent, vector.ir)]
+        return context.make_tuple(builder, sig.return_type, parts)
+
+    return types.UniTuple(a, 2)(a), generate
+
+
+# --------------------------------------------------------------------------------------------------
+# exp, log1p, tanh: a range reduction and a Taylor polynomial, whose length follows from the dtype
+
+LN2_HIGH = {types.float32: 0.693359375, types.float64: 0.693147180369123816490}
+LN2_LOW = {types.float32: -2.12194440054690581e-4, types.float64: 1.90821492927058770002e-10}
+EXP_TERMS = {types.float32: 7, types.float64: 13}
+ATANH_TERMS = {types.float32: 8, types.float64: 17}
+# Beyond these exp is 0 or infinity in the dtype
+EXP_RANGE = {types.float32: (-104.5, 89.5), types.float64: (-746.0, 710.5)}
+
+
+def expm1_parts(x: Any) -> Any:
+    """(p, n) with exp(x) = 2**n (1 + p): x = n ln 2 + r, p = exp(r) - 1, |r| <= ln(2) / 2."""
+
+
+@overload(expm1_parts)
+def _expm1_parts(x: Any) -> Any:
+    low, high = EXP_RANGE[x.dtype]
+    ln2_high, ln2_low = LN2_HIGH[x.dtype], LN2_LOW[x.dtype]
+    coefficients = tuple(1.0 / math.factorial(k) for k in range(EXP_TERMS[x.dtype], 0, -1))
+
+    def parts(x: Any) -> Any:
+        x = where_less(x, splat(x, low), splat(x, low), x)
+        x = where_less(splat(x, high), x, splat(x, high), x)
+        n = round_to_integer(x * splat(x, 1.4426950408889634))
+        r = fma(n, splat(x, -ln2_low), fma(n, splat(x, -ln2_high), x))
+        p = splat(x, coefficients[0])
+        for c in coefficients[1:]:
+            p = fma(p, r, splat(x, c))
+        return p * r, n
+
+    return parts
+
+
+@jit
+def exp(x: Any) -> Any:
+    """exp of each lane: 0 and infinity at the ends, NaN stays NaN."""
+    p, n = expm1_parts(x)
+    half = round_to_integer(n * splat(x, 0.5))
+    # two factors: 2**n alone leaves the normal range before exp(x) does
+    return (fma(p, power_of_two(half), power_of_two(half))) * power_of_two(n - half)
+
+
+@jit
+def tanh(x: Any) -> Any:
+    """tanh of each lane: -u / (2 + u) with u = exp(-2 |x|) - 1, which is exact near 0."""
+    size = absolute(x)
+    size = where_less(splat(x, 22.0), size, splat(x, 22.0), size)
+    p, n = expm1_parts(size * splat(x, -2.0))
+    power = power_of_two(n)
+    u = fma(p, power, power - splat(x, 1.0))
+    return copy_sign(u / (u + splat(x, 2.0)), x)
+
+
+def log1p(u: Any) -> Any:
+    """log(1 + u) of lanes -0.3 <= u <= 1: 2 atanh(u / (2 + u)), as exact near 0 as at 1."""
+
+
+@overload(log1p)
+def _log1p(u: Any) -> Any:
+    coefficients = tuple(2.0 / (2 * k + 1) for k in range(ATANH_TERMS[u.dtype], 0, -1))
+
+    def series(u: Any) -> Any:
+        s = u / (u + splat(u, 2.0))
+        square = s * s
+        p = splat(u, coefficients[0])
+        for c in coefficients[1:]:
+            p = fma(p, square, splat(u, c))
+        return fma(p * square, s, s + s)
+
+    return series
+
+
+def ln2_parts(x: Any) -> Any:
+    """ln 2 as a sum of two numbers, the first with room for an exact product with an exponent."""
+
+
+@overload(ln2_parts)
+def _ln2_parts(x: Any) -> Any:
+    high, low = LN2_HIGH[x.dtype], LN2_LOW[x.dtype]
+    return lambda x: (splat(x, high), splat(x, low))
+
+
+@jit
+def log(x: Any) -> Any:
+    """Natural logarithm of normal positive lanes; NaN where a lane is NaN or infinite."""
+    mantissa, exponent = split_exponent(x)
+    large = splat(x, 1.4142135623730951)
+    exponent = where_less(large, mantissa, exponent + splat(x, 1.0), exponent)
+    mantissa = where_less(large, mantissa, mantissa * splat(x, 0.5), mantissa)
+    high, low = ln2_parts(x)
+    small = fma(exponent, low, log1p(mantissa - splat(x, 1.0)))
+    return fma(exponent, high, small) + x * splat(x, 0.0)
