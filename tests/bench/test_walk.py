@@ -214,6 +214,22 @@ def test_text_fits_100_columns(
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("y", [0, 1])
+def test_numbers_put_into_an_equation_give_the_value_beside_it(loss: str, y: int) -> None:
+    """Whoever types an equation's numbers into a calculator gets the number after its last =."""
+    text = render(walk([0.3, -0.6, -2.1, 0.9, 0.1, -0.2, 0.5, 0.7, -0.4], [1, -0.5], y, loss=loss))
+    lines = re.findall(r"^ {7}(\w+) = (.+?) += +(\S+)$", text, re.M)
+    assert [symbol for symbol, _, _ in lines] == [
+        *("z1_1", "z1_2", "h1_1", "h1_2", "z2", "y_hat", "L", "delta2", "delta1_1", "delta1_2")
+    ]
+    for _, equation, value in lines:
+        typed = re.sub(r" log ([\d.]+)", r" * log(\1)", equation)
+        for written, python in (("[", "("), ("]", ")"), ("1/2 (", "1/2 * ("), ("^", "**")):
+            typed = typed.replace(written, python)
+        assert eval(typed, {"exp": np.exp, "log": np.log}) == pytest.approx(float(value), abs=2e-6)
+
+
 def test_text_is_ascii() -> None:
     """The text needs no encoding beyond ASCII."""
     assert render(walk()).isascii()
