@@ -1,0 +1,93 @@
+"""Forward and backward passes of many networks side by side, in NumPy float64.
+
+Where an analysis needs what lies inside a network (deltas, activations) for many parameter vectors
+at once. Equations F1 to B2 of `kernels.reference`, with an axis of runs in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from kernels import Network
+from kernels.reference import HIDDEN
+
+Floats = NDArray[np.float64]
+
+
+def target_rows(network: Network, y: NDArray[Any]) -> Floats:
+    """Targets (n, n_outputs) from classes (n,), or from targets (n,) or (n, n_outputs)."""
+    if network.is_classifier and network.n_outputs > 1 and y.ndim == 1:
+        return np.asarray(np.eye(network.n_outputs)[y])
+    return np.asarray(y, np.float64).reshape(len(y), network.n_outputs)
+
+
+def forward(
+    network: Network, params: NDArray[Any], X: NDArray[Any]
+) -> tuple[list[Floats], list[Floats]]:
+    """Pre-activations z and inputs a of each layer.
+
+    Parameters
+    ----------
+    network
+        The network.
+    params
+        (runs, n_params).
+    X
+        (n, n_inputs).
+
+    Returns
+    -------
+    z, a : list of ndarray
+        A layer an entry, (runs, n, width): z[l] the layer's pre-activations, a[l] what goes into
+        it (a[0] is X, with one run); z[-1] are the logits.
+    """
+    activate, _ = HIDDEN[network.activation]
+    a = np.asarray(X, np.float64)[None]
+    zs, inputs = [], []
+    for W, b in network.unpack(np.asarray(params, np.float64)):
+        inputs.append(a)
+        z = a @ np.swapaxes(W, -1, -2) + b[:, None, :]  # F1
+        zs.append(z)
+        a = activate(z)  # F2
+    return zs, inputs
+
+
+def output_deltas(network: Network, logits: Floats, targets: Floats) -> Floats:
+    """B1: derivative of each sample's loss by its logits, (..., n, n_outputs)."""
+    if network.output == "softmax":
+        return np.asarray(special.softmax(logits, axis=-1) - targets)
+    if network.output == "linear":
+        return logits - targets
+    y_hat = special.expit(logits)
+    error = y_hat - targets
+    return np.asarray(error if network.loss == "bce" else error * y_hat * (1.0 - y_hat))
+
+
+def deltas(
+    network: Network, params: NDArray[Any], X: NDArray[Any], y: NDArray[Any]
+) -> tuple[list[Floats], list[Floats]]:
+    """Deltas and inputs of each layer: lists of (runs, n, width), see `forward`.
+
+    Sample i's gradient of layer l is the outer product of delta[l][i] and (a[l][i], 1).
+    """
+    _, slope = HIDDEN[network.activation]
+    zs, inputs = forward(network, params, X)
+    delta = output_deltas(network, zs[-1], target_rows(network, y))
+    found = [delta]
+    weights = [W for W, _ in network.unpack(np.asarray(params, np.float64))]
+    for W, z in zip(weights[:0:-1], zs[-2::-1], strict=True):
+        delta = (delta @ W) * slope(z)  # B2
+        found.append(delta)
+    return found[::-1], inputs
+
+
+def active_samples(
+    network: Network, params: NDArray[Any], X: NDArray[Any]
+) -> list[NDArray[np.bool_]]:
+    """Whether z > 0, for each hidden layer: bool (runs, n, width)."""
+    zs, _ = forward(network, params, X)
+    return [np.asarray(z > 0.0) for z in zs[:-1]]

@@ -1,0 +1,259 @@
+"""Failures, the largest stable learning rate, usable width, and thresholds by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.analysis.arms import Arm, Runs
+from bench.analysis.intervals import Estimate, bootstrap, median, median_interval, share_interval
+
+Floats = NDArray[np.float64]
+
+FAILING_SHARE = 0.05  # of seeds: above it a rate is unstable
+KINDS = ("diverged", "failed")
+BRACKET_RATES = 16
+WIDE = 2.0  # a rate is usable where T is at most this many times the best
+
+
+def add_failures(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Add `newly_stuck` and `failed` to runs.
+
+    Newly stuck: stuck, while the same network of the same seed learned (neither stuck nor
+    diverged) at some smaller rate of the same rule and batch size. Failed: diverged, newly dead or
+    newly stuck.
+    """
+    learned = ~outcomes.stuck & ~outcomes.diverged
+    same = [outcomes[name] for name in ("rule", "batch_size", "seed", "network")]
+    least = outcomes.learning_rate.where(learned, np.inf).groupby(same).transform("min")
+    newly_stuck = outcomes.stuck & (outcomes.learning_rate > least)
+    failed = outcomes.diverged | outcomes.newly_dead | newly_stuck
+    return outcomes.assign(newly_stuck=newly_stuck, failed=failed)
+
+
+def largest_stable_rate(runs: Runs, kind: str) -> pd.DataFrame:
+    """Bracket of the largest stable rate for each batch size, from reporting seeds.
+
+    The first crossing, from below, of 5% of the runs diverging or failing; the share need not be
+    monotone above it.
+
+    Parameters
+    ----------
+    runs
+        All rates tried.
+    kind
+        "diverged" or "failed".
+
+    Returns
+    -------
+    DataFrame
+        `batch_size, kind, stable, unstable, stable_share, stable_low, stable_high, unstable_share,
+        unstable_low, unstable_high, n_seeds`. stable 0: the least rate tried is unstable;
+        unstable inf: no rate tried is.
+    """
+    rows = []
+    for batch_size in runs.batch_sizes:
+        rates = runs.rates(batch_size)
+        shares = [failing_share(runs, Arm(batch_size, rate), kind) for rate in rates]
+        unknown = Estimate(np.nan, np.nan, np.nan, 0, identified=False)
+        crossing = next((i for i, s in enumerate(shares) if s.value > FAILING_SHARE), len(rates))
+        ends = [(0.0, unknown), *zip(rates, shares, strict=True), (np.inf, unknown)]
+        (stable, below), (unstable, above) = ends[crossing : crossing + 2]
+        row = {"batch_size": batch_size, "kind": kind, "stable": stable, "unstable": unstable}
+        for name, share in (("stable", below), ("unstable", above)):
+            row |= {f"{name}_share": share.value, f"{name}_low": share.low}
+            row |= {f"{name}_high": share.high}
+        rows.append(row | {"n_seeds": _n_seeds(runs, batch_size)})
+    return pd.DataFrame(rows)
+
+
+def _n_seeds(runs: Runs, batch_size: int) -> int:
+    """Reporting seeds of a batch size."""
+    outcomes = runs.outcomes
+    mine = (outcomes.batch_size == batch_size) & (outcomes.role == "report")
+    return int(outcomes.seed[mine].nunique())
+
+
+def failing_share(runs: Runs, arm: Arm, kind: str = "failed") -> Estimate:
+    """Share of an arm's reporting runs for which the column `kind` is true."""
+    found = runs.of(arm)
+    return share_interval(found[kind].to_numpy(), runs.clusters(found))
+
+
+def bracket_rates(stable: float, unstable: float) -> tuple[float, ...]:
+    """Return 16 rates inside a bracket, evenly spaced on the log scale; () for an open bracket."""
+    if not (stable > 0.0 and np.isfinite(unstable)):
+        return ()
+    return tuple(float(r) for r in np.geomspace(stable, unstable, BRACKET_RATES + 2)[1:-1])
+
+
+def lattice(runs: Runs, batch_size: int) -> list[float]:
+    """Rates of the coarse and fine blocks: those that the tuning seeds ran.
+
+    The rates that protocols and claims name, and those inside a bracket, ran on reporting seeds
+    alone.
+    """
+    return runs.rates(batch_size, "tune")
+
+
+def hit_table(runs: Runs, batch_size: int, rates: Sequence[float], target: int) -> pd.DataFrame:
+    """T in examples, a row per reporting run (seed, network) and a column per rate.
+
+    Runs that were at the target before the first update are left out.
+    """
+    columns = {
+        rate: runs.of(Arm(batch_size, rate)).set_index(["seed", "network"])[f"hit_{target}"]
+        for rate in rates
+    }
+    return pd.DataFrame(columns, dtype=float).dropna()
+
+
+def usable_stretch(log2_rates: Floats, log2_times: Floats) -> tuple[float, float]:
+    """Ends (log2 rate) of the stretch around the best rate where T is at most twice the best.
+
+    Parameters
+    ----------
+    log2_rates
+        (r,), ascending.
+    log2_times
+        Median T at each rate, inf where not reached. Where T crosses twice the best between two
+        rates the end is interpolated; next to an infinite T it is the last finite rate.
+
+    Returns
+    -------
+    tuple of float
+        (NaN, NaN) where no rate reaches the target.
+    """
+    best = int(np.argmin(log2_times))
+    if not np.isfinite(log2_times[best]):
+        return np.nan, np.nan
+    limit = log2_times[best] + np.log2(WIDE)
+    ends = []
+    for step in (-1, 1):
+        at = best
+        while 0 <= at + step < len(log2_rates) and log2_times[at + step] <= limit:
+            at += step
+        end, beyond = log2_rates[at], at + step
+        if 0 <= beyond < len(log2_rates) and np.isfinite(log2_times[beyond]):
+            rise = (limit - log2_times[at]) / (log2_times[beyond] - log2_times[at])
+            end += rise * (log2_rates[beyond] - end)
+        ends.append(float(end))
+    return ends[0], ends[1]
+
+
+def widths(log2_rates: Floats, times: Floats) -> Floats:
+    """Usable width in octaves of samples of runs: (draws,) from times (draws, n, rates)."""
+    with np.errstate(divide="ignore"):
+        medians = np.log2(median(times, axis=1))
+    return np.array([np.diff(usable_stretch(log2_rates, row))[0] for row in medians])
+
+
+def usable_width(
+    runs: Runs, batch_size: int, target: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Usable width of a batch size in octaves: `width, width_low, width_high, from_rate, to_rate`.
+
+    From reporting seeds, at the rates of the coarse and fine blocks, bootstrap over seeds (not
+    for a population, whose blocks are too few: 0 to inf there).
+    """
+    rates = lattice(runs, batch_size)
+    log2_rates = np.log2(rates)
+    times = hit_table(runs, batch_size, rates, target).to_numpy()
+    if len(times) == 0:
+        return dict.fromkeys(("width", "width_low", "width_high", "from_rate", "to_rate"), np.nan)
+    with np.errstate(divide="ignore"):
+        ends = usable_stretch(log2_rates, np.log2(median(times)))
+    low, high = 0.0, np.inf
+    if not runs.population:
+        found = bootstrap(times, lambda drawn: widths(log2_rates, drawn), rng)
+        low, high = max(found.low, 0.0), found.high
+    return {
+        "width": ends[1] - ends[0],
+        "width_low": low,
+        "width_high": high,
+        "from_rate": 2.0 ** ends[0],
+        "to_rate": 2.0 ** ends[1],
+    }
+
+
+def width_difference(runs: Runs, a: int, b: int, target: int, rng: np.random.Generator) -> Estimate:
+    """Usable width of batch size a minus that of b, in octaves, seeds resampled together."""
+    rates_a, rates_b = lattice(runs, a), lattice(runs, b)
+    table_a, table_b = hit_table(runs, a, rates_a, target), hit_table(runs, b, rates_b, target)
+    seeds = table_a.index.intersection(table_b.index)
+    times = np.hstack([table_a.loc[seeds], table_b.loc[seeds]])
+    split = len(rates_a)
+    log2_a, log2_b = np.log2(rates_a), np.log2(rates_b)
+    return bootstrap(
+        times,
+        lambda drawn: widths(log2_a, drawn[..., :split]) - widths(log2_b, drawn[..., split:]),
+        rng,
+    )
+
+
+def deviations(times: Floats, axis: int = 0) -> Floats:
+    """abs(log T - median log T); inf where T or the median is not reached."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.abs(np.log(times) - np.expand_dims(np.log(median(times, axis)), axis))
+    return np.where(np.isnan(found), np.inf, found)
+
+
+def spread(times: Floats, clusters: NDArray[np.int64] | None = None) -> Estimate:
+    """Median of abs(log T - median log T) over runs (n,), NaN left out, order statistics."""
+    known = ~np.isnan(times)
+    return median_interval(deviations(times[known]), None if clusters is None else clusters[known])
+
+
+def spread_ratio(times_a: Floats, times_b: Floats, rng: np.random.Generator) -> Estimate:
+    """Spread of arm a over spread of arm b, (n,) each, seeds resampled together.
+
+    The log of the ratio is bootstrapped; not identified (0 to inf) where half the runs of both
+    arms reach nothing.
+    """
+    known = ~np.isnan(times_a) & ~np.isnan(times_b)
+    both = np.stack([times_a[known], times_b[known]], axis=1)
+
+    def log_ratio(drawn: Floats) -> Floats:
+        found = median(deviations(drawn, axis=1), axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.log(found[:, 0]) - np.log(found[:, 1]))
+
+    value, low, high, n, identified = bootstrap(both, log_ratio, rng)
+    return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n, identified)
+
+
+def thresholds(runs: Runs, coarse: Sequence[float] | None = None) -> pd.DataFrame:
+    """Lowest rate of the lattice at which each reporting seed fails.
+
+    Parameters
+    ----------
+    runs
+        All runs, one network a seed.
+    coarse
+        The lattice, common to all batch sizes; None: the tuning seeds' rates that are powers of
+        the square root of 2.
+
+    Returns
+    -------
+    DataFrame
+        `batch_size, seed, threshold` (inf: fails at none), `highest` (rate tried).
+    """
+    frames = []
+    for batch_size in runs.batch_sizes:
+        rates = [r for r in lattice(runs, batch_size) if _in_lattice(r, coarse)]
+        rows = pd.concat([runs.of(Arm(batch_size, rate)) for rate in rates] or [runs.outcomes[:0]])
+        failing = rows.learning_rate.where(rows.failed, np.inf)
+        found = failing.groupby(rows.seed).min().rename("threshold").reset_index()
+        frames.append(found.assign(batch_size=batch_size, highest=max(rates, default=np.nan)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _in_lattice(rate: float, coarse: Sequence[float] | None) -> bool:
+    """Whether a rate is one of `coarse`, or of 2^(k/2)."""
+    if coarse is not None:
+        return rate in coarse
+    steps = 2.0 * np.log2(rate)
+    return bool(abs(steps - round(steps)) < 1e-9)
