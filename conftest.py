@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ PLUGIN_DEFAULTS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--benchmark` and the folder that it writes to."""
+    """Add `--benchmark`."""
     group = parser.getgroup("batchbench")
     group.addoption(
         "--benchmark",
@@ -29,13 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the benchmarks and the studies `digits` and `notes` instead of the tests: time "
         "the kernels, write results/, compare with the last run on this machine "
         "(--benchmark-only: the same without the studies)",
-    )
-    group.addoption(
-        "--benchmark-out",
-        type=Path,
-        default=ROOT / "results",
-        metavar="DIR",
-        help="folder that --benchmark writes to, in place of results/",
     )
 
 
@@ -48,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Look for benchmarks where they are, whatever the folder; keep timings beside the results."""
     if not config.pluginmanager.hasplugin("benchmark"):
         return
-    history = Path(config.getoption("benchmark_out")).resolve() / "history"
+    history = ROOT / "results" / "history"
     given = " ".join([*config.invocation_params.args, os.environ.get("PYTEST_ADDOPTS", "")])
     for option, value in {**PLUGIN_DEFAULTS, "--benchmark-storage": f"file://{history}"}.items():
         if option not in given:
@@ -67,3 +61,11 @@ def pytest_collect_file(
     if not file_path.match("bench_*.py"):
         return [] if wanted else collectors
     return [pytest.Module.from_parent(parent, path=file_path)] if wanted else []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Add what tells machines apart; take out what differs from run to run on one machine."""
+    from bench.speed.machine import describe
+
+    describe(machine_info)

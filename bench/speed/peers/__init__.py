@@ -1,7 +1,9 @@
 """Programs that train the same network: each a short file behind one small interface.
 
-A peer is a module with `prepare(work) -> run`, where `run(passes)` trains from the initial
-parameters and returns the parameters at the end. To add one: the file, and its line in PEERS.
+A peer is a module with `prepare(work) -> run`, where `run(passes, own_order)` trains from the
+initial parameters and returns the parameters at the end. A program that shuffles the samples itself
+does so with `own_order`, as for its users; others do not care. To add a peer: its file, and its
+line in PEERS.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from bench.problems import Problem
 from kernels import Network, init_params
 
 Params = NDArray[np.float32]
-Run = Callable[[int], Params]
+Run = Callable[[int, bool], Params]
 
 
 class CannotDoError(Exception):
@@ -42,8 +44,6 @@ class Work:
         Indices into X, (updates, batch size): the batches of one pass, repeated in every pass.
     learning_rate
         The same for all updates.
-    own_order
-        Whether a program that shuffles the samples itself may do so, as it does for its users.
     """
 
     network: Network
@@ -52,7 +52,6 @@ class Work:
     y: NDArray[np.int64] | NDArray[np.float32]
     order: NDArray[np.int64]
     learning_rate: float
-    own_order: bool = False
 
     @property
     def batch_size(self) -> int:

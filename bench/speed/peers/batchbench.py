@@ -11,7 +11,7 @@ from kernels import train
 def prepare(work: Work) -> Run:
     """Train with one call: checks, and the evaluations before and after it, are in its time."""
 
-    def run(passes: int) -> Params:
+    def run(passes: int, _: bool) -> Params:
         result = train(
             work.network,
             work.params,

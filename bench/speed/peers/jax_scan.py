@@ -66,7 +66,7 @@ def prepare(work: Work) -> Run:
 
     compiled = jax.jit(training)
 
-    def run(passes: int) -> Params:
+    def run(passes: int, _: bool) -> Params:
         params = jax.block_until_ready(compiled(first, passes))
         return flatten([(np.asarray(W).T, np.asarray(b)) for W, b in params])
 

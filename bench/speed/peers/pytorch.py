@@ -50,15 +50,14 @@ def prepare(work: Work) -> Run:
             layers += [linear, ACTIVATIONS[network.activation]()]
         return nn.Sequential(*layers[:-1])
 
-    def run(passes: int) -> Params:
+    def run(passes: int, _: bool) -> Params:
         model = new_model()
         optimizer = torch.optim.SGD(model.parameters(), lr=work.learning_rate)
-        for _ in range(passes):
-            for batch in order:
-                optimizer.zero_grad()
-                loss = criterion(model(X[batch]), y[batch])
-                loss.backward()
-                optimizer.step()
+        for batch in order.repeat(passes, 1):
+            optimizer.zero_grad()
+            loss = criterion(model(X[batch]), y[batch])
+            loss.backward()
+            optimizer.step()
         linear = [layer for layer in model if isinstance(layer, nn.Linear)]
         return flatten([(x.weight.detach().numpy(), x.bias.detach().numpy()) for x in linear])
 

@@ -36,7 +36,6 @@ def estimator(work: Work) -> MLPClassifier | MLPRegressor:
         learning_rate_init=work.learning_rate,
         momentum=0.0,
         nesterovs_momentum=False,
-        shuffle=work.own_order,
     )
     classes = {"classes": np.arange(max(network.n_outputs, 2))} if classifier else {}
     rows = slice(work.batch_size)
@@ -54,11 +53,12 @@ def prepare(work: Work) -> Run:
     model = estimator(work)
     layers = work.network.unpack(work.params)
 
-    def run(passes: int) -> Params:
+    def run(passes: int, own_order: bool) -> Params:
         rows = np.tile(work.order.ravel(), passes)
         X, y = work.X[rows], work.y[rows]
         model.coefs_ = [W.T.copy() for W, _ in layers]
         model.intercepts_ = [b.copy() for _, b in layers]
+        model.shuffle = own_order
         model.partial_fit(X, y)
         trained = zip(model.coefs_, model.intercepts_, strict=True)
         return flatten([(W.T, b) for W, b in trained])

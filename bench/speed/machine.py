@@ -1,0 +1,36 @@
+"""What a timing depends on besides the code: two timings with other values are not compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from threadpoolctl import threadpool_info
+
+from kernels import INSTRUCTION_SET
+
+# The processor's clock at this very moment differs from run to run on one machine
+FLEETING = ("hz_actual", "hz_actual_friendly")
+
+
+def fingerprint(processor: str) -> dict[str, str]:
+    """Return what tells machines apart: name, system, processor, cores, instruction set, BLAS."""
+    blas = sorted({f"{x['internal_api']} {x.get('architecture', '')}" for x in threadpool_info()})
+    return {
+        "node": platform.node(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": processor,
+        "cores": str(os.cpu_count()),
+        "instruction_set": INSTRUCTION_SET,
+        "blas": ", ".join(blas),
+    }
+
+
+def describe(machine_info: dict[str, Any]) -> None:
+    """Put the fingerprint into pytest-benchmark's description of the machine, in place."""
+    cpu = machine_info.get("cpu", {})
+    for key in FLEETING:
+        cpu.pop(key, None)
+    machine_info["fingerprint"] = fingerprint(cpu.get("brand_raw", machine_info["processor"]))
