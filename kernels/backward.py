@@ -9,6 +9,7 @@ from kernels.forward import layer_rows, left_rows, weight_rows
 from kernels.jit import jit, overload
 from kernels.layout import BlockLayout
 from kernels.losses import block_delta, single_delta
+from kernels.memory import part
 from kernels.product import Vectors, add_outer, add_product
 from kernels.vector import fma, lanes, load, splat, store
 
@@ -21,10 +22,10 @@ def output_delta(layout: Any, A: Any, D: Any, at: int, y: Any, scale: Any) -> No
 def _output_delta(layout: Any, A: Any, D: Any, at: int, y: Any, scale: Any) -> Any:
     if layout.instance_class is BlockLayout:
         return lambda layout, A, D, at, y, scale: block_delta(
-            layout.pair, A, D, at, layout.units[-1], y, scale
+            layout.pair, A, D, at, layout.units[layout.units.size - 1], y, scale
         )
     return lambda layout, A, D, at, y, scale: single_delta(
-        layout.pair, A, D, at, layout.columns[-1], y, scale
+        layout.pair, A, D, at, layout.columns[layout.columns.size - 1], y, scale
     )
 
 
@@ -42,7 +43,8 @@ def deltas(layout: Any, P: Any, work: Any, span: Any, scale: Any, poison: Any) -
     sick = load(poison, 0)
     for s in range(count):
         at = logits.start + s * logits.row
-        output_delta(layout, A, D, at, work.Y[first + s], scale)
+        y = part(work.Y, (first + s) * work.y_row, work.y_row)
+        output_delta(layout, A, D, at, y, scale)
         for p in range(at, at + logits.row, step):
             sick = fma(load(A, p), zero, sick)
     store(poison, 0, sick)

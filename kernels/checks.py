@@ -124,15 +124,15 @@ def check_rates(learning_rate: ArrayLike, dtype: np.dtype[Any]) -> FloatArray:
     return np.asarray(rates, dtype=dtype)
 
 
-def check_batch_size(batch_size: int | str, m: int) -> int:
-    """Batch size of an epoch of m samples: "full" and whatever is larger are m."""
+def check_batch_size(batch_size: int | str, n: int, m: int) -> int:
+    """Batch size of an epoch that visits m of n samples: "full" is m, whatever is above n is n."""
     if isinstance(batch_size, str):
         if batch_size != "full":
             raise ValueError(f'batch_size must be a whole number or "full", got {batch_size!r}')
         return m
     if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
         raise ValueError(f'batch_size must be 1 or more, or "full", got {batch_size!r}')
-    return min(int(batch_size), m)
+    return min(int(batch_size), n, m)
 
 
 def check_epochs(epochs: int) -> int:

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from kernels.epoch import Data
 from kernels.forward import Work
-from kernels.layout import CHUNK, Packing, SingleLayout, block_packing, single_packing
+from kernels.layout import (
+    CHUNK,
+    Packing,
+    SingleLayout,
+    aligned_copy,
+    aligned_zeros,
+    block_packing,
+    single_packing,
+)
 from kernels.network import FloatArray, Network
 
 
@@ -26,30 +34,33 @@ def make_data(packing: Packing, X: FloatArray, targets: FloatArray) -> Data:
     if isinstance(packing.layout, SingleLayout):
         filled = packing.layout.columns[-1] * packing.lanes
         targets = np.pad(targets, ((0, 0), (0, filled - targets.shape[1])))
-    return Data(X.reshape(-1), np.ascontiguousarray(targets), X.shape[1])
+    return Data(
+        X.reshape(-1), aligned_copy(targets).reshape(-1), len(X), X.shape[1], targets.shape[1]
+    )
 
 
 def make_work(packing: Packing, data: Data, *, gradient: bool) -> Work:
     """Scratch of one thread; the gradient has room only where it is accumulated."""
     dtype = data.X.dtype
     return Work(
-        X=np.zeros(CHUNK * data.n_in, dtype),
-        Y=np.zeros((CHUNK, data.Y.shape[1]), dtype),
-        A=np.zeros(packing.activations, dtype),
-        D=np.zeros(packing.activations, dtype),
-        gram=np.zeros(CHUNK * CHUNK, dtype),
-        G=np.zeros(packing.size if gradient else 0, dtype),
-        scores=np.zeros(2 * packing.lanes, dtype),
+        X=aligned_zeros(CHUNK * data.n_in, dtype),
+        Y=aligned_zeros(CHUNK * data.y_row, dtype),
+        y_row=data.y_row,
+        A=aligned_zeros(packing.activations, dtype),
+        D=aligned_zeros(packing.activations, dtype),
+        gram=aligned_zeros(CHUNK * CHUNK, dtype),
+        G=aligned_zeros(packing.size if gradient else 0, dtype),
+        scores=aligned_zeros(2 * packing.lanes, dtype),
     )
 
 
 def finite_lanes(packing: Packing, packed: FloatArray, poison: FloatArray) -> NDArray[np.bool_]:
     """Whether all parameters and all logits so far of each lane are finite: (n_groups, lanes)."""
     if isinstance(packing.layout, SingleLayout):
-        finite = np.isfinite(packed).all(axis=1) & np.isfinite(poison).all(axis=1)
-        return np.repeat(finite[:, None], packing.lanes, axis=1)
+        finite = np.isfinite(np.hstack([packed, poison])).all(axis=1, keepdims=True)
+        return np.repeat(finite, packing.lanes, axis=1)
     vectors = packed.reshape(len(packed), -1, packing.lanes)
-    return np.isfinite(vectors).all(axis=1) & np.isfinite(poison)
+    return np.asarray(np.isfinite(vectors).all(axis=1) & np.isfinite(poison))
 
 
 def scores_of(

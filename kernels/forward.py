@@ -12,10 +12,11 @@ from kernels.vector import lanes, load, store
 
 
 class Work(NamedTuple):
-    """Scratch of one thread, overwritten by every chunk of at most K samples (all but G flat)."""
+    """Scratch of one thread, overwritten by every chunk of at most K samples."""
 
     X: Any  # (K * n_in,) inputs of the chunk
-    Y: Any  # (K, outputs) targets of the chunk, padded to whole vectors for one run
+    Y: Any  # (K * y_row,) targets of the chunk
+    y_row: int  # outputs, for one run padded to whole vectors
     A: Any  # activations of every layer
     D: Any  # scaled deltas of every layer
     gram: Any  # (K * K,) inner products of the chunk's inputs, plus 1 for the bias

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from scipy.special import expit, softmax
 
 from kernels import checks
 from kernels.engine import choose_packing, make_data, make_work, scores_of
-from kernels.epoch import Data, add_gradient, evaluate_runs, record
+from kernels.epoch import Data, Records, Sums, add_gradient, evaluate_runs, record
 from kernels.layout import CHUNK, Packing, pack, unpack, unpack_lanes
 from kernels.network import FloatArray, Network
 
 # F2 of the output layer, on logits (n, n_outputs)
-OUTPUTS = {
+OUTPUTS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "sigmoid": expit,
     "softmax": lambda z: softmax(z, axis=-1),
     "linear": lambda z: z.copy(),
@@ -48,9 +49,10 @@ def _record(
 ) -> list[list[FloatArray]]:
     """[z, a, delta], each a list of (n, width) arrays, a layer an entry; a[-1] still holds z."""
     packing, data = _prepare(network, params, X, y)
-    out = np.empty((3, len(data.Y), packing.activations // CHUNK), params.dtype)
+    out = np.empty((3, data.n, packing.activations // CHUNK), params.dtype)
     P = pack(packing, params[None])[0]
-    record(packing.layout, data, P, make_work(packing, data, gradient=False), out)
+    records = Records(P, out[0], out[1], out[2])
+    record(packing.layout, data, records, make_work(packing, data, gradient=False))
     columns = packing.layout.rows // CHUNK
     return [
         [
@@ -102,8 +104,8 @@ def evaluate(
     packed = pack(packing, np.atleast_2d(values))
     totals = np.zeros((len(packed), 2, packing.lanes))
     work = make_work(packing, data, gradient=False)
-    evaluate_runs(packing.layout, data, packed, work, totals)
-    scores = scores_of(network, totals, len(data.Y))
+    evaluate_runs(packing.layout, data, Sums(packed, totals), work)
+    scores = scores_of(network, totals, data.n)
     names = ("loss", "accuracy" if network.is_classifier else "rmse")
     if values.ndim == 1:
         return {name: float(s[0, 0]) for name, s in zip(names, scores, strict=True)}
@@ -125,9 +127,9 @@ def loss_and_gradient(
     values = _one_run(network, params)
     packing, data = _prepare(network, values, X, y)
     work = make_work(packing, data, gradient=True)
-    totals = np.zeros((2, packing.lanes))
-    add_gradient(packing.layout, data, pack(packing, values[None])[0], work, totals)
-    return float(totals[0, 0] / len(data.Y)), unpack(packing, work.G[None], 1)[0]
+    totals = np.zeros((1, 2, packing.lanes))
+    add_gradient(packing.layout, data, Sums(pack(packing, values[None]), totals), work)
+    return float(totals[0, 0, 0] / data.n), unpack(packing, work.G[None], 1)[0]
 
 
 def per_sample_gradients(
@@ -157,7 +159,7 @@ def predict(network: Network, params: ArrayLike, X: ArrayLike) -> NDArray[Any]:
     z, _ = forward(network, params, X)
     logits = z[-1]
     if network.output == "softmax":
-        return logits.argmax(axis=1)
+        return np.asarray(logits.argmax(axis=1))
     values = (logits > 0).astype(np.int64) if network.output == "sigmoid" else logits
     return values[:, 0] if network.n_outputs == 1 else values
 

@@ -37,7 +37,7 @@ def detect() -> tuple[str, Registers]:
     arm = binding.get_process_triple().startswith(("aarch64", "arm64"))
     if config.CPU_FEATURES is not None:
         features = config.CPU_FEATURES.split(",")
-    elif config.CPU_NAME and config.CPU_NAME != binding.get_host_cpu_name():
+    elif config.CPU_NAME and binding.get_host_cpu_name() != config.CPU_NAME:
         features = [] if name == "generic" else ["+avx2"]
     else:
         features = binding.get_host_cpu_features().flatten().split(",")

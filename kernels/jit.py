@@ -90,9 +90,9 @@ def jit_inner(function: Function) -> Function:
     return cast(Function, njit(**OPTIONS)(function))
 
 
-def intrinsic(function: Function) -> Function:
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     """Typed twin of `numba.extending.intrinsic`."""
-    return cast(Function, _intrinsic(function))
+    return cast(Callable[..., Any], _intrinsic(function))
 
 
 def overload(function: Callable[..., Any]) -> Callable[[Function], Function]:

@@ -14,13 +14,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from kernels.jit import jit
 from kernels.vector import (
     absolute,
     exp,
-    fma,
     lanes,
     load,
     log,
@@ -76,6 +73,16 @@ def elementwise_loss(pair: int, z: Any, y: Any) -> Any:
         return splat(z, 0.5) * (error * error)
     zero = splat(z, 0.0)
     return where_less(z, zero, zero, z) - y * z + log1p(e)
+
+
+@jit
+def first_largest(y: Any) -> int:
+    """Index of the first largest element of memory."""
+    label = 0
+    for k in range(1, y.size):
+        if y[k] > y[label]:
+            label = k
+    return label
 
 
 # -------------------------------------------------------------------- a block: an output a vector
@@ -141,7 +148,7 @@ def block_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     zero = splat(A, 0.0)
     right = splat(A, 1.0)
     if pair == SOFTMAX_CE:
-        label = np.argmax(y)
+        label = first_largest(y)
         top = load(A, at + label * step)
         for k in range(n_outputs):
             z = load(A, at + k * step)
@@ -159,7 +166,7 @@ def block_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     return right
 
 
-# ------------------------------------------------------------ one run: outputs side by side in lanes
+# ------------------------------------------------------- one run: outputs side by side in lanes
 
 
 @jit
@@ -215,7 +222,7 @@ def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
 def single_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> float:
     """1 if the outputs name the sample's class, else 0, by the rule of `block_correct`."""
     if pair == SOFTMAX_CE:
-        label = np.argmax(y)
+        label = first_largest(y)
         top = A[at + label]
         for k in range(n_outputs):
             if not (A[at + k] < top if k < label else A[at + k] <= top):

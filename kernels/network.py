@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.special import ndtr, ndtri
 
-Float = np.float32 | np.float64
-FloatArray = NDArray[np.float32] | NDArray[np.float64]
+FloatArray = NDArray[Any]  # of float32 or float64
 
 ACTIVATIONS = ("relu", "tanh", "leaky_relu")
 LEAKY_SLOPE = 0.01
@@ -204,14 +204,14 @@ def init_params(
 
 
 # Streams of random numbers are keyed by what they are for, never by the order in which work is done
-PURPOSES = ("parameters", "order")
+PURPOSES = {"parameters": 1, "order": 2}
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """Return the random generator of a seed and a purpose."""
     if int(seed) != seed or seed < 0:
         raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
-    return np.random.default_rng(np.random.SeedSequence((int(seed), PURPOSES.index(purpose))))
+    return np.random.default_rng(np.random.SeedSequence((PURPOSES[purpose], int(seed))))
 
 
 def sample_order(seed: int, n: int, epochs: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """The one primitive of both engines: a matrix product whose elements are vectors.
 
 C[i, j] += sum_k A[i, k] B[k, j], where C and B hold a vector in each place, and A a vector
-(`Vectors`) or a scalar that all lanes share (`Scalars`). A matrix is a view of a flat array: its
+(`Vectors`) or a scalar that all lanes share (`Scalars`). A matrix is a view of flat memory: its
 element (i, j) begins at data[start + i * row + j * column], so a transposed product only swaps
 strides.
 
@@ -19,6 +19,7 @@ start in each), so it keeps several partial sums: `CHAINS`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from numba import types
@@ -26,7 +27,8 @@ from numba.core import cgutils
 
 from kernels.instruction_set import REGISTERS
 from kernels.jit import intrinsic, jit, jit_inner, overload
-from kernels.vector import VectorType, pointer, splat_ir
+from kernels.memory import element_pointer
+from kernels.vector import VectorType, splat_ir, vector_pointer
 
 CHAINS = 4
 
@@ -54,8 +56,8 @@ class _Elements:
 
     def __init__(self, context: Any, builder: Any, kind: Any, matrix: Any) -> None:
         self.context, self.builder, self.kind = context, builder, kind
-        self.array_type = kind.types[0]
-        self.vector = VectorType(self.array_type.dtype)
+        self.memory_type = kind.types[0]
+        self.vector = VectorType(self.memory_type.dtype)
         self.data, self.start, self.row, self.column = (
             builder.extract_value(matrix, field) for field in range(4)
         )
@@ -70,20 +72,22 @@ class _Elements:
 
     def pointer(self, i: Any, j: Any) -> Any:
         """Pointer to the vector of element (i, j)."""
-        return pointer(self.context, self.builder, self.array_type, self.data, self.offset(i, j))
+        return vector_pointer(
+            self.context, self.builder, self.memory_type, self.data, self.offset(i, j)
+        )
 
     def load(self, i: Any, j: Any) -> Any:
         """Element (i, j) as a vector; a scalar fills all its lanes."""
-        align = self.array_type.dtype.bitwidth // 8
+        align = self.memory_type.dtype.bitwidth // 8
         if self.kind.instance_class is Vectors:
             return self.builder.load(self.pointer(i, j), align=align)
-        struct = self.context.make_array(self.array_type)(self.context, self.builder, self.data)
-        address = self.builder.gep(struct.data, [self.offset(i, j)], inbounds=True)
+        span = (self.offset(i, j), 1)
+        address = element_pointer(self.context, self.builder, self.memory_type, self.data, span)
         return splat_ir(self.builder, self.vector, self.builder.load(address))
 
     def store(self, i: Any, j: Any, value: Any) -> None:
         """Set element (i, j)."""
-        align = self.array_type.dtype.bitwidth // 8
+        align = self.memory_type.dtype.bitwidth // 8
         self.builder.store(value, self.pointer(i, j), align=align)
 
 
@@ -151,6 +155,7 @@ def _tile_operations(rows: int, columns: int) -> tuple[Callable[..., Any], ...]:
     return load_tile, zero_tile, add_tiles, add_rank_one, store_tile
 
 
+@cache  # one function a shape: each is compiled once
 def tile(rows: int, columns: int) -> Callable[..., None]:
     """Make C += A B for a C of exactly rows x columns."""
     load_tile, _, _, add_rank_one, store_tile = _tile_operations(rows, columns)
@@ -165,6 +170,7 @@ def tile(rows: int, columns: int) -> Callable[..., None]:
     return add
 
 
+@cache
 def chained_tile(rows: int, columns: int) -> Callable[..., None]:
     """Make C += A B for a small C, as `CHAINS` partial sums that do not wait for each other."""
     load_tile, zero_tile, add_tiles, add_rank_one, store_tile = _tile_operations(rows, columns)

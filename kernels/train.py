@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from kernels import checks
 from kernels.engine import choose_packing, finite_lanes, make_data, make_work, scores_of
-from kernels.epoch import Data, Runs, Schedule, evaluate_runs, schedule, train_runs
-from kernels.layout import Packing, pack, pack_lanes, unpack, unpack_lanes
+from kernels.epoch import Data, Order, Runs, Schedule, Sums, evaluate_runs, schedule, train_runs
+from kernels.layout import Packing, aligned_copy, pack, pack_lanes, unpack, unpack_lanes
 from kernels.network import FloatArray, Network, sample_order
 from kernels.updates import RULES, Rule
 
@@ -101,7 +102,8 @@ class _Task:
     plan: Schedule
     data: Data
     eval_data: Mapping[str, Data]
-    order: NDArray[np.int64]
+    order: Order
+    epochs: int
     points: NDArray[np.int64]  # examples of this call at which to evaluate, ends of updates
     before: Position
     keep_params: bool
@@ -194,7 +196,7 @@ def train(
     many = start_params.ndim == 2 or rates.ndim == 1
     n_runs = _count_runs(start_params, rates)
     packing = choose_packing(network, dtype, many=many)
-    size = checks.check_batch_size(batch_size, visits.shape[1])
+    size = checks.check_batch_size(batch_size, len(samples), visits.shape[1])
     rule = _check_rule(rule)
     task = _Task(
         network=network,
@@ -206,7 +208,8 @@ def train(
             name: _check_eval_set(network, packing, pair, dtype, name)
             for name, pair in (eval_sets or {}).items()
         },
-        order=visits,
+        order=Order(visits.reshape(-1), visits.shape[1]),
+        epochs=epochs,
         points=_update_ends(checkpoints, len(samples), visits.shape, size, before.examples),
         before=before,
         keep_params=keep_params,
@@ -297,7 +300,7 @@ def _pack_slots(
     if not packed:
         n_groups = len(pack_lanes(packing, np.zeros(n_runs, dtype)))
         return np.zeros((n_groups, 0, packing.size), dtype)
-    return np.stack(packed, axis=1)
+    return aligned_copy(np.stack(packed, axis=1))
 
 
 def _pack_poison(
@@ -307,7 +310,7 @@ def _pack_poison(
     poison = np.zeros(n_runs, dtype)
     if state is not None:
         poison[np.atleast_1d(state.diverged)] = np.nan
-    return np.ascontiguousarray(pack_lanes(packing, poison))
+    return pack_lanes(packing, poison)
 
 
 def _run_threads(task: _Task, runs: Runs, threads: int) -> _Trace:
@@ -316,7 +319,7 @@ def _run_threads(task: _Task, runs: Runs, threads: int) -> _Trace:
         raise ValueError(f"threads must be 1 or more, got {threads}")
     n_groups = len(runs.P)
     cuts = np.linspace(0, n_groups, min(threads, n_groups) + 1).astype(int)
-    parts = [Runs(*(part[a:b] for part in runs)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [Runs(*(part[a:b] for part in runs)) for a, b in pairwise(cuts)]
     if len(parts) == 1:
         return _train_groups(task, parts[0])
     with ThreadPoolExecutor(len(parts)) as pool:
@@ -343,7 +346,7 @@ def _train_groups(task: _Task, runs: Runs) -> _Trace:
     for index, point in enumerate(task.points):
         at, seen = _advance(task, runs, work, at, int(point))
         for name, data in sets.items():
-            evaluate_runs(task.packing.layout, data, seen.P, work, trace.totals[name][index])
+            evaluate_runs(task.packing.layout, data, Sums(seen.P, trace.totals[name][index]), work)
         trace.finite[...] &= finite_lanes(task.packing, seen.P, seen.poison)
         if task.keep_params:
             trace.params.append(seen.P.copy())
@@ -356,7 +359,7 @@ def _advance(task: _Task, runs: Runs, work: Any, at: int, point: int) -> tuple[i
     A chunk of several batches is never cut: where a checkpoint lies inside one, training stops
     before it, and a copy goes on to the checkpoint. So checkpoints do not change a bit of a run.
     """
-    m = task.order.shape[1]
+    m = task.order.m
     chunk = task.plan.span if task.plan.direct else 1
     epoch, within = divmod(point, m)
     boundary = epoch * m + within // chunk * chunk
@@ -367,7 +370,7 @@ def _advance(task: _Task, runs: Runs, work: Any, at: int, point: int) -> tuple[i
         at = boundary
     if point == at:
         return at, runs
-    copy = runs._replace(P=runs.P.copy(), poison=runs.poison.copy())
+    copy = runs._replace(P=aligned_copy(runs.P), poison=aligned_copy(runs.poison))
     train_runs(*arguments, (at, point, task.before.updates, task.plan), copy, work)
     return at, copy
 
@@ -382,10 +385,10 @@ def _result(task: _Task, runs: Runs, trace: _Trace, n_runs: int, *, many: bool) 
 
     scores = {}
     for name, data in {"": task.data, **task.eval_data}.items():
-        loss, other = scores_of(task.network, trace.totals[name], len(data.Y))
+        loss, other = scores_of(task.network, trace.totals[name], data.n)
         kind = "accuracy" if task.network.is_classifier else "rmse"
         scores[name] = {"loss": by_run(loss)[lead], kind: by_run(other)[lead]}
-    epochs, m = task.order.shape
+    epochs, m = task.epochs, task.order.m
     per_epoch = -(-m // task.plan.batch_size)
     updates = task.points // m * per_epoch + -(-(task.points % m) // task.plan.batch_size)
     healthy = unpack_lanes(packing, trace.finite, n_runs)

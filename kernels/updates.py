@@ -1,7 +1,7 @@
 """Update rules: a rule is one named tuple of parameters and one step function in `STEPS`.
 
 A step changes the parameters P in place, given the averaged gradient G and the rule's own memory
-`slots` (n_slots, size); `rates` holds the learning rate of each lane, `step` counts from 1. The
+`slots` (n_slots * size,); `rates` holds the learning rate of each lane, `step` counts from 1. The
 formulas are those of `reference.py` (U1 to U4), on whole vectors.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kernels.jit import jit, overload
+from kernels.memory import part
 from kernels.vector import fma, lanes, load, splat, square_root, store
 
 
@@ -76,7 +77,7 @@ def _sgd_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> N
 
 @jit
 def _momentum_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    eta, beta, velocity = load(rates, 0), splat(P, rule.beta), slots[0]
+    eta, beta, velocity = load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size)
     for p in range(0, P.size, lanes(P)):
         v = fma(beta, load(velocity, p), load(G, p))
         store(velocity, p, v)
@@ -85,7 +86,7 @@ def _momentum_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int)
 
 @jit
 def _nesterov_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    eta, beta, velocity = load(rates, 0), splat(P, rule.beta), slots[0]
+    eta, beta, velocity = load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size)
     for p in range(0, P.size, lanes(P)):
         g = load(G, p)
         v = fma(beta, load(velocity, p), g)
@@ -95,7 +96,7 @@ def _nesterov_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int)
 
 @jit
 def _adam_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    first, second = slots[0], slots[1]
+    first, second = part(slots, 0, P.size), part(slots, P.size, P.size)
     beta1, beta2 = splat(P, rule.beta1), splat(P, rule.beta2)
     rest1, rest2 = splat(P, 1.0 - rule.beta1), splat(P, 1.0 - rule.beta2)
     # bias corrections, in float64 before the cast

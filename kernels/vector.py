@@ -13,12 +13,13 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
 from kernels.instruction_set import REGISTERS
 from kernels.jit import intrinsic, jit, overload
+from kernels.memory import MemoryType, element_pointer
 
 IR_FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
@@ -32,26 +33,26 @@ class VectorType(types.Type):  # type: ignore[misc]
         super().__init__(name=f"Vector({dtype}, {self.lanes})")
 
     @property
-    def ir(self) -> ir.VectorType:
+    def llvm(self) -> ir.VectorType:
         """LLVM's type of the vector."""
         return ir.VectorType(IR_FLOATS[self.dtype], self.lanes)
 
     @property
-    def ir_integers(self) -> ir.VectorType:
+    def llvm_integers(self) -> ir.VectorType:
         """LLVM's type of as many integers of the same width."""
         return ir.VectorType(ir.IntType(self.dtype.bitwidth), self.lanes)
 
     def constant(self, value: float) -> ir.Constant:
         """All lanes equal to a number."""
-        return ir.Constant(self.ir, [value] * self.lanes)
+        return ir.Constant(self.llvm, [value] * self.lanes)
 
     def integers(self, value: int) -> ir.Constant:
         """All lanes equal to a whole number."""
-        return ir.Constant(self.ir_integers, [value] * self.lanes)
+        return ir.Constant(self.llvm_integers, [value] * self.lanes)
 
     def call(self, builder: ir.IRBuilder, name: str, *arguments: ir.Value) -> ir.Value:
         """Call LLVM's intrinsic of a name on vectors of this type."""
-        kind = ir.FunctionType(self.ir, [self.ir] * len(arguments))
+        kind = ir.FunctionType(self.llvm, [self.llvm] * len(arguments))
         suffix = f"v{self.lanes}f{self.dtype.bitwidth}"
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}")
         return builder.call(function, arguments)
@@ -62,68 +63,65 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     """How Numba keeps a vector: as LLVM's vector, in a register."""
 
     def __init__(self, manager: Any, vector: VectorType) -> None:
-        super().__init__(manager, vector, vector.ir)
+        super().__init__(manager, vector, vector.llvm)
 
 
-def pointer(
-    context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, offset: ir.Value
+def vector_pointer(
+    context: Any, builder: ir.IRBuilder, kind: MemoryType, memory: Any, offset: ir.Value
 ) -> ir.Value:
-    """Pointer to the vector that begins at array[offset] (checked under NUMBA_BOUNDSCHECK)."""
-    vector = VectorType(array_type.dtype)
-    struct = context.make_array(array_type)(context, builder, array)
-    if config.BOUNDSCHECK:
-        last = builder.add(offset, ir.Constant(offset.type, vector.lanes - 1))
-        for index in (offset, last):
-            cgutils.do_boundscheck(context, builder, index, struct.nitems)
-    address = builder.gep(struct.data, [offset], inbounds=True)
-    return builder.bitcast(address, vector.ir.as_pointer())
+    """Pointer to the vector that begins at element `offset` of memory."""
+    vector = VectorType(kind.dtype)
+    address = element_pointer(context, builder, kind, memory, (offset, vector.lanes))
+    return builder.bitcast(address, vector.llvm.as_pointer())
 
 
 def splat_ir(builder: ir.IRBuilder, vector: VectorType, scalar: ir.Value) -> ir.Value:
     """All lanes equal to an LLVM scalar."""
-    undefined = ir.Constant(vector.ir, ir.Undefined)
+    undefined = ir.Constant(vector.llvm, ir.Undefined)
     lane_0 = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
     return builder.shuffle_vector(lane_0, undefined, mask)
 
 
 @intrinsic
-def lanes(typingctx: Any, array: Any) -> Any:
-    """Number of lanes of the vectors of an array's dtype (known when compiling)."""
-    count = VectorType(array.dtype).lanes
+def lanes(typingctx: Any, memory: Any) -> Any:
+    """Number of lanes of the vectors of a memory's dtype (known when compiling)."""
+    count = VectorType(memory.dtype).lanes
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return context.get_constant(types.intp, count)
 
-    return types.intp(array), generate
+    return types.intp(memory), generate
 
 
 @intrinsic
-def load(typingctx: Any, array: Any, offset: Any) -> Any:
-    """Load the vector array[offset : offset + lanes] of a flat array."""
+def load(typingctx: Any, memory: Any, offset: Any) -> Any:
+    """The vector memory[offset : offset + lanes]."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         align = sig.args[0].dtype.bitwidth // 8
-        return builder.load(pointer(context, builder, sig.args[0], *args), align=align)
+        return builder.load(vector_pointer(context, builder, sig.args[0], *args), align=align)
 
-    return VectorType(array.dtype)(array, types.intp), generate
+    return VectorType(memory.dtype)(memory, types.intp), generate
 
 
 @intrinsic
-def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """array[offset : offset + lanes] = value."""
+def store(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
+    """memory[offset : offset + lanes] = value."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         align = sig.args[0].dtype.bitwidth // 8
-        builder.store(args[2], pointer(context, builder, sig.args[0], *args[:2]), align=align)
+        builder.store(
+            args[2], vector_pointer(context, builder, sig.args[0], *args[:2]), align=align
+        )
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, VectorType(array.dtype)), generate
+    return types.void(memory, types.intp, VectorType(memory.dtype)), generate
 
 
 @intrinsic
 def splat(typingctx: Any, like: Any, value: Any) -> Any:
-    """All lanes equal to a number, cast to the dtype of an array or vector."""
+    """All lanes equal to a number, cast to the dtype of a memory or vector."""
     vector = VectorType(like.dtype)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -135,7 +133,7 @@ def splat(typingctx: Any, like: Any, value: Any) -> Any:
 
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """a b + c, rounded once."""
+    """The sum a b + c, rounded once."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return sig.return_type.call(builder, "fma", *args)
@@ -193,7 +191,7 @@ def _reduce(name: str, flags: tuple[str, ...], start: float | None) -> Callable[
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             vector, scalar = sig.args[0], IR_FLOATS[sig.return_type]
             first = [] if start is None else [ir.Constant(scalar, start)]
-            kind = ir.FunctionType(scalar, [x.type for x in first] + [vector.ir])
+            kind = ir.FunctionType(scalar, [x.type for x in first] + [vector.llvm])
             suffix = f"v{vector.lanes}f{vector.dtype.bitwidth}"
             function = cgutils.get_or_insert_function(
                 builder.module, kind, f"llvm.vector.reduce.{name}.{suffix}"
@@ -231,7 +229,7 @@ def absolute(typingctx: Any, a: Any) -> Any:
 
 @intrinsic
 def copy_sign(typingctx: Any, a: Any, b: Any) -> Any:
-    """a with the sign of b."""
+    """Size of a, sign of b."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return sig.return_type.call(builder, "copysign", *args)
@@ -258,10 +256,10 @@ def power_of_two(typingctx: Any, a: Any) -> Any:
         bits, bias = (23, 127) if vector.dtype == types.float32 else (52, 1023)
         number = builder.fcmp_ordered("ord", args[0], args[0])
         exponent = builder.fptosi(
-            builder.select(number, args[0], vector.constant(0.0)), vector.ir_integers
+            builder.select(number, args[0], vector.constant(0.0)), vector.llvm_integers
         )
         shifted = builder.shl(builder.add(exponent, vector.integers(bias)), vector.integers(bits))
-        return builder.bitcast(shifted, vector.ir)
+        return builder.bitcast(shifted, vector.llvm)
 
     return a(a), generate
 
@@ -273,11 +271,11 @@ def split_exponent(typingctx: Any, a: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = sig.args[0]
         shift, bias = (23, 127) if vector.dtype == types.float32 else (52, 1023)
-        bits = builder.bitcast(args[0], vector.ir_integers)
+        bits = builder.bitcast(args[0], vector.llvm_integers)
         exponent = builder.sub(builder.lshr(bits, vector.integers(shift)), vector.integers(bias))
         fraction = builder.and_(bits, vector.integers((1 << shift) - 1))
         mantissa = builder.or_(fraction, vector.integers(bias << shift))
-        parts = [builder.bitcast(mantissa, vector.ir), builder.sitofp(exponent, vector.ir)]
+        parts = [builder.bitcast(mantissa, vector.llvm), builder.sitofp(exponent, vector.llvm)]
         return context.make_tuple(builder, sig.return_type, parts)
 
     return types.UniTuple(a, 2)(a), generate
@@ -319,7 +317,7 @@ def _expm1_parts(x: Any) -> Any:
 
 @jit
 def exp(x: Any) -> Any:
-    """exp of each lane: 0 and infinity at the ends, NaN stays NaN."""
+    """Exponential of each lane: 0 and infinity at the ends, NaN stays NaN."""
     p, n = expm1_parts(x)
     half = round_to_integer(n * splat(x, 0.5))
     # two factors: 2**n alone leaves the normal range before exp(x) does
@@ -328,7 +326,7 @@ def exp(x: Any) -> Any:
 
 @jit
 def tanh(x: Any) -> Any:
-    """tanh of each lane: -u / (2 + u) with u = exp(-2 |x|) - 1, which is exact near 0."""
+    """Hyperbolic tangent of each lane: -u / (2 + u), u = exp(-2 |x|) - 1, exact near 0."""
     size = absolute(x)
     size = where_less(splat(x, 22.0), size, splat(x, 22.0), size)
     p, n = expm1_parts(size * splat(x, -2.0))
@@ -357,7 +355,7 @@ def _log1p(u: Any) -> Any:
 
 
 def ln2_parts(x: Any) -> Any:
-    """ln 2 as a sum of two numbers, the first with room for an exact product with an exponent."""
+    """Parts of ln 2 as a sum, the first with room for an exact product with an exponent."""
 
 
 @overload(ln2_parts)
