@@ -31,7 +31,8 @@ class Recommendation:
     learning_rates
         The pick of every batch size, in the set or not.
     smallest, cheapest
-        Of the set: the smallest batch size, and the one of least median on this axis.
+        Of the set: the smallest batch size, and the cheapest in seconds (of the program; on the
+        axis epochs of batchbench), by the tuning seeds.
     runner_up
         Second least median of the tuning seeds; None with one batch size.
     ratios
@@ -70,8 +71,8 @@ class Population:
         (the keys of `bench.analysis.outcomes.CAUSES`).
     success
         A row per variant at its best (batch size, rate), picked on the tuning blocks: `variant,
-        n_params, batch_size, learning_rate, n_seeds` (reporting blocks), `n_runs, success, low,
-        high`.
+        n_params, widths ("2-2-1"), activation, scheme, batch_size, learning_rate, n_seeds`
+        (reporting blocks), `n_runs, success, low, high`.
     by_batch_size
         The same with a row per variant and batch size, each at its own best rate.
     causes
@@ -161,11 +162,11 @@ class Evidence:
     claims
         A dict per verdict, the pinned keys `claim, statement, measure, axis, program, protocol,
         base_batch_size, target, verdict, effect, low, high, n_seeds, definition` and further
-        `kind` ("ratio": null value 1; "difference": null value 0; "share": against `margin`
-        itself), `margin, batch_size, against` (a batch size, a variant, or None), `n_runs,
-        n_undetermined, p_value, p_holm, other_targets` ({target: verdict}), `note` (a sentence
+        `kind` ("ratio": null value 1; "difference": null value 0; "share" and "share below":
+        against `margin` itself), `margin, batch_size, against` (a batch size, a variant, or None),
+        `n_undetermined, p_value, p_holm, other_targets` ({target: verdict}), `note` (a sentence
         such as a contradiction between measures, or ""). Effects are oriented: above the null
-        value means that the claim holds.
+        value (below it for "share below") means that the claim holds.
     recommendations
         For the fewest epochs first, then a program each.
     population

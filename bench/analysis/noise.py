@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import kernels
 from bench.analysis import layers
 from bench.analysis.arms import Arm, Runs
+from bench.analysis.time_to_target import MIDDLE
 from bench.problems import Problem
 
 Floats = NDArray[np.float64]
@@ -57,16 +58,19 @@ def state_points(n_train: int, end: float) -> NDArray[np.int64]:
     return np.unique(np.ceil(np.geomspace(start, end, STATES)).astype(np.int64))
 
 
-def states_along(problem: Problem, runs: Runs, arm: Arm, target: int) -> States:
-    """States between one epoch and the hit (or the budget's end), reporting seeds of an arm.
+def states_along(problem: Problem, runs: Runs, arm: Arm) -> States:
+    """States between one epoch and the hit of the middle target, or the budget's end.
 
+    Of the reporting seeds of an arm.
     The runs are done again; diverged ones are left out.
     """
     n = problem.n_train
     found = runs.of(arm)
     found = found[~found.diverged]
-    ends = np.minimum(found[f"hit_{target}"].fillna(np.inf), found.budget_examples)
-    seeds, numbers, examples, params = [], [], [], []
+    ends = np.minimum(found[f"hit_{MIDDLE}"].fillna(np.inf), found.budget_examples)
+    seeds: list[int] = []
+    numbers: list[int] = []
+    examples, params = [], []
     for seed, end, rule in zip(found.seed, ends, found.rule, strict=True):
         points = state_points(n, end)
         result = kernels.train(
@@ -111,13 +115,8 @@ class Samples:
 
     def squared_norms(self) -> Floats:
         """|g_i|^2 = sum over layers of |delta_i|^2 (|a_i|^2 + 1), (n,): no N x P matrix."""
-        return sum(
-            (
-                (d**2).sum(-1) * (a**2).sum(-1)
-                for d, a in zip(self.deltas, self.inputs, strict=True)
-            ),
-            start=np.zeros(len(self.deltas[0])),
-        )
+        layers_of = zip(self.deltas, self.inputs, strict=True)
+        return np.asarray(sum((d**2).sum(axis=1) * (a**2).sum(axis=1) for d, a in layers_of))
 
     def batch_gradients(self, batches: NDArray[np.int64]) -> Floats:
         """Averaged gradients (draws, n_params) of batches (draws, B) of samples."""
@@ -130,7 +129,7 @@ class Samples:
 
     def full_gradient(self) -> Floats:
         """Averaged gradient over all samples, (n_params,)."""
-        return self.batch_gradients(np.arange(len(self.deltas[0]))[None])[0]
+        return np.asarray(self.batch_gradients(np.arange(len(self.deltas[0]))[None])[0])
 
 
 def samples_at(problem: Problem, params: Floats) -> Iterator[Samples]:
@@ -245,26 +244,26 @@ def uphill_share(
 
 
 def uphill_table(
-    problem: Problem, runs: Runs, arms: Sequence[Arm], target: int, rng: np.random.Generator
+    problem: Problem, runs: Runs, arms: Sequence[Arm], common: States, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Uphill shares for claim C1: the columns of `Evidence.uphill`.
 
     Parameters
     ----------
-    problem, runs, target
+    problem, runs
         What was studied.
     arms
-        The tuned arms of B = 1, of B_0 (whose states are the common ones), and of full batch.
+        The tuned arms of B = 1 (whose rate is the common one), of B_0 and of full batch.
+    common
+        States along the runs of B_0.
     rng
         For the batches.
     """
-    per_sample, base, _ = arms
-    common = states_along(problem, runs, base, target)
     frames = []
     for arm in arms:
-        own = common if arm == base else states_along(problem, runs, arm, target)
+        own = states_along(problem, runs, arm)
         for name, states, rate in (
-            ("same", common, per_sample.learning_rate),
+            ("same", common, arms[0].learning_rate),
             ("own", own, arm.learning_rate),
         ):
             columns: dict[str, Any] = {

@@ -1,0 +1,251 @@
+"""From the runs of a study to its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.arms import OURS, Arm, Axis, Runs, all_axes, mean_batch
+from bench.analysis.bands import Curves, band_table, drawn_arms
+from bench.analysis.cells import cell_table
+from bench.analysis.claims import all_claims
+from bench.analysis.evidence import Evidence, Population, Recommendation
+from bench.analysis.intervals import median_interval
+from bench.analysis.noise import gradient_noise, states_along, uphill_table
+from bench.analysis.recommend import MARGIN, recommend
+from bench.analysis.stability import (
+    KINDS,
+    add_failures,
+    largest_stable_rate,
+    thresholds,
+    usable_width,
+)
+from bench.analysis.streams import stream
+from bench.analysis.time_to_target import (
+    BASE,
+    MIDDLE,
+    base_batch_size,
+    pick_table,
+    protocol_arms,
+    summary,
+)
+from bench.analysis.xor import best_arm, count_outcomes, example_networks, population_tables
+from bench.experiments import Block, BlockResult
+from bench.problems import Problem, xor_variants
+
+NOISE_SEEDS = 8  # reporting seeds at whose states the gradient noise is measured
+FEW_SEEDS = 6  # fewer bound no median
+
+
+def analyse(
+    problem: Problem,
+    rule: str,
+    outcomes: pd.DataFrame,
+    *,
+    seconds: pd.DataFrame,
+    blocks: Iterable[tuple[Block, BlockResult]],
+    options: Mapping[str, Any],
+    variants: pd.DataFrame | None = None,
+) -> Evidence:
+    """Return the evidence of a study of one problem and one rule.
+
+    Parameters
+    ----------
+    problem
+        With its targets.
+    rule
+        Name of the update rule; runs of other rules are ignored.
+    outcomes
+        Rows of `outcomes.outcome_rows`, of all blocks.
+    seconds
+        As of `Evidence.seconds`.
+    blocks
+        Walked once, for the curves of the arms (and examples of networks): one result is held at
+        a time.
+    options
+        Of the study; "learning_rates", where given, is the lattice of the thresholds.
+    variants
+        For a population: rows of `xor.count_outcomes` of every variant, the problem's own network
+        included; None: of the problem alone.
+
+    Raises
+    ------
+    ValueError
+        For a problem without targets.
+    """
+    if problem.targets is None:
+        raise ValueError("problem has no targets: choose them from a pilot first")
+    mine = add_failures(outcomes[outcomes.rule == rule])
+    runs = Runs(mine, population=problem.population is not None)
+    picks = pick_table(runs.outcomes, problem.n_train)
+    arms = protocol_arms(picks, problem.n_train)
+    base = base_batch_size(list(picks.batch_size), problem.n_train)
+    tuned = [Arm(b, e) for b, e in zip(picks.batch_size, picks.learning_rate, strict=True)]
+    axes = all_axes(problem.n_train, list(picks.batch_size), seconds)
+    stability = stability_table(runs, problem, rule)
+    bands, population = walk(problem, runs, drawn_arms(arms, base), blocks, variants)
+    noise, uphill = noise_tables(problem, rule, runs, tuned, base)
+    evidence = Evidence(
+        problem=problem,
+        rule=rule,
+        targets=problem.targets,
+        options=dict(options) | {"base_batch_size": base, "margin": MARGIN},
+        outcomes=runs.outcomes,
+        picks=picks,
+        arms=arms,
+        summary=summary(runs, arms, problem.targets, axes, stability[stability.kind == "failed"]),
+        cells=cell_table(runs, problem.n_train, MIDDLE),
+        stability=stability,
+        widths=width_table(runs, problem, picks),
+        thresholds=threshold_table(runs, options.get("learning_rates")),
+        noise=noise,
+        uphill=uphill,
+        seconds=seconds,
+        programs=program_table(runs, tuned, axes),
+        bands=bands,
+        recommendations=recommendations(runs, tuned, axes),
+        population=population,
+        warnings=warnings_of(problem, picks, base, runs),
+    )
+    return replace(evidence, claims=all_claims(evidence))
+
+
+def stability_table(runs: Runs, problem: Problem, rule: str) -> pd.DataFrame:
+    """Return the columns of `Evidence.stability`: brackets for each kind of failure."""
+    table = pd.concat([largest_stable_rate(runs, kind) for kind in KINDS], ignore_index=True)
+    batch = [mean_batch(problem.n_train, b) for b in table.batch_size]
+    return table.assign(rule=rule, mean_batch=batch)
+
+
+def width_table(runs: Runs, problem: Problem, picks: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `Evidence.widths`."""
+    rows = [
+        usable_width(runs, b, MIDDLE, stream(problem, "usable width", b)) for b in picks.batch_size
+    ]
+    return pd.concat([picks[["rule", "batch_size", "mean_batch"]], pd.DataFrame(rows)], axis=1)
+
+
+def threshold_table(runs: Runs, lattice: Sequence[float] | None) -> pd.DataFrame:
+    """Return the columns of `Evidence.thresholds`; no rows for a population."""
+    if runs.population:
+        columns = ["rule", "batch_size", "seed", "threshold", "highest"]
+        return pd.DataFrame(columns=columns, dtype=float)
+    return thresholds(runs, lattice).assign(rule=runs.outcomes.rule.iloc[0])
+
+
+def walk(
+    problem: Problem,
+    runs: Runs,
+    drawn: pd.DataFrame,
+    blocks: Iterable[tuple[Block, BlockResult]],
+    variants: pd.DataFrame | None,
+) -> tuple[pd.DataFrame, Population | None]:
+    """Go through the blocks once: the bands of the drawn arms, and a population's tables.
+
+    Parameters
+    ----------
+    problem, runs, blocks, variants
+        As in `analyse`.
+    drawn
+        Rows of `bands.drawn_arms`.
+    """
+    label = "-".join(map(str, problem.network.widths))
+    counts, arm = variants, None
+    if runs.population:
+        counts = count_outcomes(label, runs.outcomes) if variants is None else variants
+        arm = best_arm(counts[counts.variant == label])
+    curves = Curves(Arm(b, e) for b, e in zip(drawn.batch_size, drawn.learning_rate, strict=True))
+    networks: dict[str, Any] = {}
+    for block, result in blocks:
+        if block.rule == runs.outcomes.rule.iloc[0]:
+            curves.add(block, result)
+            if arm is not None:
+                networks = example_networks(problem, arm, block, result) | networks
+    bands = band_table(problem, drawn, curves)
+    if counts is None or arm is None:
+        return bands, None
+    known = xor_variants() | {label: problem}
+    problems = {variant: known[variant] for variant in counts.variant.unique()}
+    return bands, population_tables(problems, counts, networks)
+
+
+def noise_tables(
+    problem: Problem, rule: str, runs: Runs, tuned: Sequence[Arm], base: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gradient noise along the base arm's runs, and uphill shares of B = 1, B_0 and full batch.
+
+    Empty for a population, and the shares for rules other than plain gradient descent (a single
+    update of theirs depends on those before) or where one of the three was not studied.
+    """
+    if runs.population:
+        return pd.DataFrame(), pd.DataFrame()
+    arms = {arm.batch_size: arm for arm in tuned}
+    states = states_along(problem, runs, arms[base])
+    few = states.of_seeds(np.unique(states.seed)[:NOISE_SEEDS].tolist())
+    noise = gradient_noise(problem, few, list(arms), stream(problem, "gradient noise"))
+    compared = [arms.get(b) for b in dict.fromkeys([1, base, problem.n_train])]
+    if rule != "sgd" or None in compared:
+        return noise, pd.DataFrame()
+    uphill = uphill_table(
+        problem, runs, [a for a in compared if a], states, stream(problem, "uphill")
+    )
+    return noise, uphill
+
+
+def program_table(runs: Runs, tuned: Sequence[Arm], axes: Sequence[Axis]) -> pd.DataFrame:
+    """Return the columns of `Evidence.programs`: seconds to the middle target, tuned."""
+    rows = []
+    for axis in axes:
+        if axis.name != "seconds":
+            continue
+        for arm in tuned:
+            found = runs.of(arm)
+            cost = axis.per_example[arm.batch_size]
+            batch = 1.0 / axes[0].per_example[arm.batch_size]
+            hits = median_interval(found[f"hit_{MIDDLE}"].to_numpy(float), runs.clusters(found))
+            about = {"program": axis.program, "mean_batch": batch} | arm._asdict()
+            about["seconds_per_update"] = cost * batch
+            about |= {"seconds": hits.value * cost, "seconds_low": hits.low * cost}
+            rows.append(about | {"seconds_high": hits.high * cost})
+    return pd.DataFrame(rows)
+
+
+def recommendations(runs: Runs, tuned: Sequence[Arm], axes: Sequence[Axis]) -> list[Recommendation]:
+    """Return one for the fewest epochs, its cheapest by our seconds, then one for each program."""
+    epochs = next(axis for axis in axes if axis.name == "epochs")
+    seconds = [axis for axis in axes if axis.name == "seconds"]
+    ours = next((axis for axis in seconds if axis.program == OURS), epochs)
+    return [
+        recommend(runs, tuned, axis, cost, MIDDLE)
+        for axis, cost in [(epochs, ours), *((axis, axis) for axis in seconds)]
+    ]
+
+
+def warnings_of(problem: Problem, picks: pd.DataFrame, base: int, runs: Runs) -> tuple[str, ...]:
+    """Sentences that the reader must be told."""
+    told = [
+        f"Batch size {batch_size}: how the learning rate was picked: {reason}."
+        for batch_size, reason in zip(picks.batch_size, picks.reason, strict=True)
+        if not reason.startswith("least median")
+    ]
+    edges = picks.batch_size[picks.at_edge].tolist()
+    if edges:
+        listed = ", ".join(map(str, edges))
+        told.append(f"Batch size {listed}: the pick is the outermost learning rate tried.")
+    if base != BASE:
+        told.append(f"The base batch size is {base}, the mini-batch studied nearest to {BASE}.")
+    reporting = runs.outcomes[runs.outcomes.role == "report"]
+    n_seeds = reporting.seed.nunique()
+    if n_seeds < FEW_SEEDS:
+        unit = "blocks of networks" if runs.population else "seeds"
+        told.append(f"Only {n_seeds} reporting {unit}: intervals are very wide or missing.")
+    met = int(reporting[f"hit_{MIDDLE}"].isna().sum())
+    if met:
+        told.append(f"{met} runs met the target before their first update: they are left out.")
+    if problem.n_train < FEW_SEEDS:
+        told.append(f"{problem.n_train} training samples: every batch size is close to full batch.")
+    return tuple(told)
