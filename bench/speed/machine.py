@@ -6,6 +6,8 @@ import os
 import platform
 from typing import Any
 
+import numpy  # noqa: F401  with SciPy's below, the BLAS that are told
+import scipy.linalg  # noqa: F401
 from threadpoolctl import threadpool_info
 
 from kernels import INSTRUCTION_SET
@@ -16,7 +18,8 @@ FLEETING = ("hz_actual", "hz_actual_friendly")
 
 def fingerprint(processor: str) -> dict[str, str]:
     """Return what tells machines apart: name, system, processor, cores, instruction set, BLAS."""
-    blas = sorted({f"{x['internal_api']} {x.get('architecture', '')}" for x in threadpool_info()})
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    blas = sorted({f"{x['internal_api']} {x.get('architecture', '')}".strip() for x in libraries})
     return {
         "node": platform.node(),
         "system": platform.system(),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kernels.jit import jit
+from kernels.memory import as_memory
 from kernels.vector import fma, lanes, load, splat, store
 
 CHAINS = 12  # a core starts up to 2 a cycle and each takes 4 or 5: 8 to 10 in flight keep it busy
@@ -16,11 +17,12 @@ CALL_SECONDS = 1e-3
 
 
 @jit
-def multiply_add(values: Any, steps: int) -> None:
-    """Do 12 chains of `steps` fused multiply-adds on vectors out of `values`, (64,); sum into it.
+def multiply_add(array: Any, steps: int) -> None:
+    """Do 12 chains of `steps` fused multiply-adds on vectors out of `array`, (64,); sum into it.
 
     a <- a 0.9 + y: no chain waits for another, none overflows, none touches memory.
     """
+    values = as_memory(array)
     x, y = splat(values, 0.9), load(values, 12)
     a, b, c, d = load(values, 0), load(values, 1), load(values, 2), load(values, 3)
     e, f, g, h = load(values, 4), load(values, 5), load(values, 6), load(values, 7)
