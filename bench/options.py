@@ -18,6 +18,8 @@ from kernels.updates import RULES
 
 BatchSize = int | Literal["full"]
 
+NOT_STORED = ("workers", "out")  # results do not depend on them
+
 
 @dataclass(frozen=True)
 class Options:
@@ -99,9 +101,16 @@ class Options:
 
     def stored(self) -> dict[str, Any]:
         """Return the options that determine results: all but `workers` and `out`."""
-        return {
-            name: value for name, value in asdict(self).items() if name not in ("workers", "out")
-        }
+        return {k: value for k, value in asdict(self).items() if k not in NOT_STORED}
+
+    def command(self, name: str) -> str:
+        """Return the command line that makes the study of this name again."""
+        words = ["batchbench", "study", name]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in NOT_STORED and value != field.default:
+                words += [f"--{field.name.replace('_', '-')}", _as_word(field.name, value)]
+        return " ".join(words)
 
 
 def arms(problem: Problem, batch_sizes: Sequence[BatchSize] | None) -> tuple[int, ...]:
@@ -110,6 +119,13 @@ def arms(problem: Problem, batch_sizes: Sequence[BatchSize] | None) -> tuple[int
         return problem.batch_sizes
     n = problem.n_train
     return tuple(sorted({n if size == "full" else min(size, n) for size in batch_sizes}))
+
+
+def _as_word(name: str, value: Any) -> str:
+    """Return an option's value as it stands on the command line."""
+    if not isinstance(value, tuple):
+        return str(value)
+    return ",".join(map(str, value)) or ("none" if name == "hidden" else "")
 
 
 def _whole(name: str, value: object, least: int, why: str) -> int:

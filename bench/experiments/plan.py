@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bench.experiments.block import LANES, Block
 from bench.problems import Problem
@@ -73,17 +74,22 @@ def budget_epochs(problem: Problem, batch_size: int) -> int:
 
 
 def grid(
-    problem: Problem, rule: str, batch_size: int, rates: Iterable[float], seeds: Iterable[int]
+    problem: Problem,
+    rule: str,
+    batch_size: int,
+    rates: Iterable[float],
+    seeds: Iterable[int],
+    checkpoints: tuple[int, ...] | None = None,
 ) -> list[Block]:
     """Return the blocks that run these rates from these seeds, for the full budget.
 
-    Rates are sorted, and cut into blocks of 16.
+    Rates are sorted, and cut into blocks of 16; `checkpoints` are as of `Block`.
     """
     ascending = sorted(rates)
     parts = [tuple(ascending[i : i + LANES]) for i in range(0, len(ascending), LANES)]
     epochs = budget_epochs(problem, batch_size)
     return [
-        Block(rule, batch_size, part, seed, epochs, problem.population)
+        Block(rule, batch_size, part, seed, epochs, problem.population, checkpoints)
         for seed in seeds
         for part in parts
     ]
@@ -95,9 +101,13 @@ def pilot(problem: Problem, rule: str, rates: Iterable[float]) -> list[Block]:
     Fewer than 32 training samples are one batch.
     """
     n = problem.n_train
-    blocks = grid(problem, rule, min(PILOT_BATCH_SIZE, n), rates, PILOT_SEEDS)
+    size = min(PILOT_BATCH_SIZE, n)
     checkpoints = tuple(n * epochs for epochs in PILOT_EPOCHS)
-    return [
-        Block(b.rule, b.batch_size, b.learning_rates, b.seed, PILOT_EPOCHS[-1], None, checkpoints)
-        for b in blocks
-    ]
+    blocks = grid(problem, rule, size, rates, PILOT_SEEDS, checkpoints)
+    return [replace(block, epochs=PILOT_EPOCHS[-1]) for block in blocks]
+
+
+def halvings(problem: Problem, batch_size: int) -> tuple[int, ...]:
+    """Return the budget's examples halved 1 to 8 times: few evaluations, where ends alone count."""
+    total = problem.n_train * budget_epochs(problem, batch_size)
+    return tuple(sorted({total >> k for k in range(1, 9)} - {0}))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from time import perf_counter
 from types import FrameType
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from bench.problems import Problem
 # results that wait for it stay few
 AHEAD = 2
 POLL_SECONDS = 0.2
+TOLD_SECONDS = 2.0  # compiling that takes longer is told
 
 Coded = tuple[str, bytes]
 
@@ -125,6 +127,7 @@ def run_blocks(
     missing.sort(key=lambda block: block.work(problem), reverse=True)
     work = sum(block.work(problem) for block in missing)
     progress = progress or Silent()
+    _compile(problem, missing[-1], progress)
     began = perf_counter()
     with (
         stage(progress, name, len(missing), work),
@@ -135,6 +138,15 @@ def run_blocks(
             store.write(key, data)
             progress.advance(block.work(problem))
     return Ran(len(missing), work, perf_counter() - began)
+
+
+def _compile(problem: Problem, block: Block, progress: Reporter) -> None:
+    """Compile the kernels, by a block of one epoch, before workers start and the clock runs."""
+    began = perf_counter()
+    run_block(problem, replace(block, epochs=1))
+    seconds = perf_counter() - began
+    if seconds > TOLD_SECONDS:
+        progress.say(f"Kernels were compiled in {seconds:.0f} s, and are kept for the next time.")
 
 
 def _finished(

@@ -56,7 +56,7 @@ def xor_variants() -> dict[str, Problem]:
     for activation in ("tanh", "leaky_relu"):
         variants[f"2-2-1 {activation}"] = replace(base, network=Network((2, 2, 1), activation))
     variants["2-2-1 inputs -1, 1"] = replace(base, X_train=2 * base.X_train - 1)
-    return variants
+    return {label: replace(made, name=f"notes, {label}") for label, made in variants.items()}
 
 
 def _classes(name: str, words: str, hidden: int) -> Problem:

@@ -1,0 +1,294 @@
+"""The training of a study, stage by stage: each stage reads what the ones before it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.arms import Runs
+from bench.analysis.outcomes import outcome_rows
+from bench.analysis.stability import KINDS, add_failures, bracket_rates, largest_stable_rate
+from bench.analysis.time_to_target import choose_targets, extension_sides, named_rates, pick_table
+from bench.analysis.xor import count_outcomes
+from bench.experiments import plan
+from bench.experiments.block import Block, BlockResult
+from bench.experiments.progress import Reporter
+from bench.experiments.run import Ran, iterate, run_blocks
+from bench.experiments.store import Store
+from bench.problems import Problem, xor_variants
+
+# Further blocks of 16 coarse rates, at most, on either side of the first
+EXTENSIONS = 2
+
+Rates = Mapping[int, Iterable[float]]  # by batch size
+
+
+@dataclass
+class Training:
+    """The blocks that a study has run for one problem, and what became of their runs.
+
+    Parameters
+    ----------
+    problem, rule, seeds, batch_sizes
+        What is studied; `find_targets` gives a problem its targets.
+    store, workers, progress
+        Where results go, how many threads train, and who is told.
+    checkpoints
+        Of every block; None for the standard grid.
+
+    Attributes
+    ----------
+    blocks, pilot
+        The blocks so far, in order; those of the pilot.
+    stages
+        Name, number of blocks and of runs of each stage.
+    told
+        Sentences about what the study decided by itself.
+    """
+
+    problem: Problem
+    rule: str
+    seeds: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+    store: Store
+    workers: int
+    progress: Reporter
+    checkpoints: Mapping[int, tuple[int, ...]] | None = None
+    blocks: list[Block] = field(default_factory=list)
+    pilot: list[Block] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    _frames: list[pd.DataFrame] = field(default_factory=list)
+
+    @property
+    def reporting(self) -> tuple[int, ...]:
+        """The seeds that report."""
+        return tuple(seed for seed in self.seeds if plan.role(seed) == "report")
+
+    def tried(self, batch_size: int) -> set[float]:
+        """Return the rates that were run at a batch size."""
+        mine = (block for block in self.blocks if block.batch_size == batch_size)
+        return {rate for block in mine for rate in block.learning_rates}
+
+    def grid(self, rates: Rates, seeds: Sequence[int]) -> list[Block]:
+        """Return the blocks of these rates; a rate that was run already counts once."""
+        blocks = []
+        for size, some in rates.items():
+            points = None if self.checkpoints is None else self.checkpoints[size]
+            new = set(some) - self.tried(size)
+            blocks += plan.grid(self.problem, self.rule, size, new, seeds, points)
+        return blocks
+
+    def train(self, blocks: list[Block], stage: str) -> Ran:
+        """Run the blocks that are not there yet, and count them as a stage."""
+        stage = f"{self.problem.name}: {stage}"
+        ran = run_blocks(self.problem, blocks, self.store, self.workers, self.progress, stage)
+        n_runs = sum(len(block.learning_rates) * block.n_networks for block in blocks)
+        self.stages.append({"stage": stage, "blocks": len(blocks), "runs": n_runs})
+        return ran
+
+    def run(self, stage: str, rates: Rates, seeds: Sequence[int]) -> None:
+        """Train at these rates from these seeds, and read what became of the runs."""
+        blocks = self.grid(rates, seeds)
+        if blocks:
+            self.train(blocks, stage)
+            self._frames.append(self._read(blocks))
+            self.blocks += blocks
+
+    def outcomes(self) -> pd.DataFrame:
+        """Return a row per run so far, in the order of the blocks."""
+        if not self._frames:
+            self._frames = [self._read(self.blocks)]
+        return add_failures(pd.concat(self._frames, ignore_index=True))
+
+    def forget(self) -> None:
+        """Free the memory that outcomes take; they are read again when they are asked for."""
+        self._frames = []
+
+    def results(self) -> Iterator[tuple[Block, BlockResult]]:
+        """Yield the blocks with their results, one in memory at a time."""
+        return iterate(self.problem, self.blocks, self.store)
+
+    def _read(self, blocks: list[Block]) -> pd.DataFrame:
+        """Return a row per run of these blocks."""
+        targets = self.problem.targets or ()
+        frames = [
+            outcome_rows(self.problem, block, result, targets)
+            for block, result in iterate(self.problem, blocks, self.store)
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def picks(self) -> pd.DataFrame:
+        """Return the rate that the tuning seeds pick at each batch size, a row each."""
+        return pick_table(self.outcomes(), self.problem.n_train)
+
+    def of_variant(self, problem: Problem) -> Training:
+        """Return the same training of another problem, evaluated few times: its end counts."""
+        points = {size: plan.halvings(problem, size) for size in self.batch_sizes}
+        # the lists `stages` and `told` are shared: they belong to the study
+        return replace(self, problem=problem, checkpoints=points, blocks=[], _frames=[])
+
+    def tell(self, sentence: str) -> None:
+        """Tell a sentence now, and keep it for the report."""
+        self.told.append(sentence)
+        self.progress.say(sentence)
+
+
+def find_targets(training: Training, rates: Sequence[float]) -> Ran:
+    """Give the problem its targets: where it has none, a pilot with seeds of its own finds them."""
+    problem = training.problem
+    if problem.targets is not None:
+        return Ran(0, 0.0, 0.0)
+    training.pilot = plan.pilot(problem, training.rule, rates)
+    ran = training.train(training.pilot, "pilot")
+    targets = choose_targets(problem, iterate(problem, training.pilot, training.store))
+    training.problem = replace(problem, targets=targets)
+    return ran
+
+
+def coarse(training: Training) -> None:
+    """Run the coarse lattice at every batch size, and widen it where it is too narrow."""
+    rates = plan.coarse_rates(training.rule)
+    training.run("coarse rates", dict.fromkeys(training.batch_sizes, rates), training.seeds)
+    added = {(size, side): 0 for size in training.batch_sizes for side in ("lower", "upper")}
+    while wider := _wider_windows(training, added):
+        training.run("wider rates", wider, training.seeds)
+
+
+def _wider_windows(training: Training, added: dict[tuple[int, str], int]) -> dict[int, set[float]]:
+    """Return further coarse rates where the pick is outermost or no rate fails; count them."""
+    outcomes = training.outcomes()
+    wider: dict[int, set[float]] = {}
+    for size in training.batch_sizes:
+        for side in extension_sides(outcomes[outcomes.batch_size == size]):
+            if added[size, side] < EXTENSIONS:
+                added[size, side] += 1
+                new = plan.extend(sorted(training.tried(size)), side)
+                wider[size] = wider.get(size, set()) | set(new)
+                training.tell(
+                    f"{training.problem.name}, batch size {size}: the rates tried end too early, "
+                    f"16 {side} ones, {new[0]:.3g} to {new[-1]:.3g}, are added."
+                )
+    return wider
+
+
+def fine(training: Training) -> None:
+    """Run 16 rates, eighths of an octave apart, around each batch size's pick."""
+    picks = training.picks()
+    pairs = zip(picks.batch_size.tolist(), picks.learning_rate.tolist(), strict=True)
+    rates = {size: plan.fine_rates(pick) for size, pick in pairs}
+    training.run("fine rates", rates, training.seeds)
+
+
+def named(training: Training) -> None:
+    """Run the rates that protocols and claims name; reporting seeds only."""
+    picks = training.picks()
+    n = training.problem.n_train
+    rates = {size: named_rates(picks, size, n) for size in training.batch_sizes}
+    training.run("rates that are compared", rates, training.reporting)
+
+
+def brackets(training: Training) -> None:
+    """Run 16 rates inside each bracket of the largest stable rate; reporting seeds only."""
+    runs = Runs(training.outcomes(), population=training.problem.population is not None)
+    rates: dict[int, set[float]] = {size: set() for size in training.batch_sizes}
+    for kind in KINDS:
+        for row in largest_stable_rate(runs, kind).to_dict("records"):
+            rates[row["batch_size"]].update(bracket_rates(row["stable"], row["unstable"]))
+    training.run("largest stable rates", rates, training.reporting)
+
+
+def search(training: Training, given: Sequence[float] | None) -> None:
+    """Find targets, and train at the given rates, or at lattices that follow what is found.
+
+    Between coarse rates the success of a population changes little: it gets no finer ones.
+    """
+    population = training.problem.population is not None
+    rates = plan.coarse_rates(training.rule) if given is None else given
+    ran = find_targets(training, rates)
+    # Later stages: fine, named and two brackets, the last three on two thirds of the seeds
+    more = 3.0 if given is None else 0.0
+    predict(training, ran, rates, more=len(xor_variants()) if population else more)
+    if given is not None:
+        training.run("rates given", dict.fromkeys(training.batch_sizes, rates), training.seeds)
+        return
+    coarse(training)
+    if not population:
+        fine(training)
+    named(training)
+    if not population:
+        brackets(training)
+
+
+def train_variants(
+    training: Training, given: Sequence[float] | None
+) -> tuple[dict[str, Training], pd.DataFrame | None]:
+    """Train populations of the notes' problem, changed in one factor at a time.
+
+    Returns
+    -------
+    variants
+        The training of each variant by its label, the study's own problem first; none where the
+        problem is not learned by populations.
+    counts
+        What became of their networks, as of `bench.analysis.xor.count_outcomes`.
+    """
+    if training.problem.population is None:
+        return {}, None
+    own = "-".join(map(str, training.problem.network.widths))
+    variants = {own: training}
+    counts = [count_outcomes(own, training.outcomes())]
+    for label, problem in xor_variants().items():
+        if label not in variants:
+            variants[label] = variant = training.of_variant(problem)
+            if given is None:
+                coarse(variant)
+            else:
+                variant.run("rates given", dict.fromkeys(variant.batch_sizes, given), variant.seeds)
+            counts.append(count_outcomes(label, variant.outcomes()))
+            variant.forget()
+    return variants, pd.concat(counts, ignore_index=True)
+
+
+def predict(training: Training, ran: Ran, rates: Sequence[float], more: float) -> None:
+    """Say how long training will take, from the speed of blocks that have just been run.
+
+    Parameters
+    ----------
+    training
+        Of the study.
+    ran
+        Blocks just run; where there are none the first few of those to come are run.
+    rates
+        Of the first stage.
+    more
+        Work of the later stages, as a multiple of the first one's.
+    """
+    problem, workers = training.problem, training.workers
+    blocks = training.grid(dict.fromkeys(training.batch_sizes, rates), training.seeds)
+    blocks = [block for block in blocks if not training.store.has(problem, block)]
+    if blocks and not ran.work:
+        first, blocks = blocks[:workers], blocks[workers:]
+        stage = f"{problem.name}: first blocks"
+        ran = run_blocks(problem, first, training.store, workers, training.progress, stage)
+    if blocks:
+        work = sum(block.work(problem) for block in blocks)
+        seconds = (1 + more) * work * ran.seconds / ran.work
+        training.progress.say(
+            f"Training will take about {duration(seconds)} on {workers} "
+            f"{'core' if workers == 1 else 'cores'}."
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words, to the precision of a prediction."""
+    unit, name = next(
+        (unit, name)
+        for limit, unit, name in ((90, 1, "second"), (5400, 60, "minute"), (1e99, 3600, "hour"))
+        if seconds < limit
+    )
+    number = max(1, round(seconds / unit))
+    return f"{number} {name}{'' if number == 1 else 's'}"

@@ -1,0 +1,303 @@
+"""The files of a study's folder: runs, networks, summary, seconds, claims, study.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import kernels
+from bench import report
+from bench.analysis.evidence import Evidence
+from bench.errors import InputError
+from bench.experiments.block import Block, BlockResult
+from bench.options import Options
+from bench.stages import Training
+
+# Rows gathered before a row group is written: this much is in memory, whatever the number of runs
+ROW_GROUP = 65_536
+# Of a population, the trajectories of this many networks (of seed 0) are written
+TRAJECTORIES = 200
+
+SUMMARY_COLUMNS = (
+    "rule", "batch_size", "protocol", "base_batch_size", "learning_rate", "n_seeds", "target",
+    "success_rate", "success_low", "success_high", "updates", "updates_low", "updates_high",
+    "examples", "examples_low", "examples_high", "seconds", "seconds_low", "seconds_high",
+    "diverged_rate", "dead_rate", "stuck_rate", "largest_stable_learning_rate",
+    "smallest_unstable_learning_rate",
+)  # fmt: skip
+
+
+TEXT, FLAG = pa.dictionary(pa.int8(), pa.string()), pa.bool_()
+ARM = [
+    ("rule", TEXT),
+    ("batch_size", pa.int64()),
+    ("learning_rate", pa.float64()),
+    ("seed", pa.int64()),
+    ("network", pa.int64()),
+    ("role", TEXT),
+]
+OUTCOME = [(name, FLAG) for name in ("diverged", "dead", "stuck", "failed")]
+NETWORKS = pa.schema(
+    [
+        ("variant", TEXT),
+        *ARM,
+        *((name, pa.float64()) for name in ("initial_loss", "final_loss", "final_score")),
+        *((name, pa.float64()) for name in ("hit_0", "hit_1", "hit_2")),
+        ("success", FLAG),
+        ("cause", TEXT),
+        *OUTCOME,
+    ]
+)
+
+
+def runs_schema(score: str) -> pa.Schema:
+    """Return the columns of runs.parquet; `score` is "accuracy" or "rmse"."""
+    counts = [("examples", pa.int64()), ("updates", pa.int64())]
+    numbers = ("loss", score, "test_loss", f"test_{score}")
+    return pa.schema([*ARM, *counts, *((name, pa.float64()) for name in numbers), *OUTCOME])
+
+
+def write(
+    folder: Path,
+    training: Training,
+    variants: Mapping[str, Training],
+    evidence: Evidence,
+    settings: Options,
+) -> None:
+    """Write all files of a study.
+
+    Parameters
+    ----------
+    folder
+        Empty.
+    training, variants
+        What was run; the variants of a population by label, itself among them.
+    evidence
+        What came out.
+    settings
+        The options of the study.
+    """
+    record = study_record(training, variants, evidence, settings)
+    footer = {"study": record["id"]}
+    score = "accuracy" if training.problem.network.is_classifier else "rmse"
+    write_parquet(folder / "runs.parquet", runs_schema(score), all_run_rows(training), footer)
+    if variants:
+        write_parquet(folder / "networks.parquet", NETWORKS, all_network_rows(variants), footer)
+    write_summary(folder / "summary.csv", evidence.summary)
+    evidence.seconds.to_csv(folder / "seconds.csv", index=False)
+    write_json(folder / "claims.json", evidence.claims)
+    report.write(evidence, folder, facts(record))
+    write_json(folder / "study.json", record)
+
+
+def study_record(
+    training: Training, variants: Mapping[str, Training], evidence: Evidence, settings: Options
+) -> dict[str, Any]:
+    """Return the content of study.json: everything needed to run the study again."""
+    problem = training.problem
+    trainings = variants.values() if variants else [training]
+    keys = [block.key(problem) for block in training.pilot]
+    keys += [block.key(t.problem) for t in trainings for block in t.blocks]
+    inputs = {
+        "problem": problem.content_hash(),
+        "kernels": kernels.KERNEL_HASH,
+        "instruction_set": kernels.INSTRUCTION_SET,
+    }
+    options = settings.stored()
+    identity = json.dumps([problem.name, inputs, options, evidence.targets, keys])
+    return {
+        "study": problem.name,
+        "id": hashlib.sha256(identity.encode()).hexdigest(),
+        "title": problem.title,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "command": settings.command(problem.name),
+        "options": options,
+        "problem": {
+            **asdict(problem.network),
+            "scheme": problem.scheme,
+            "n_train": problem.n_train,
+            "n_test": len(problem.X_test),
+            "preparation": problem.preparation,
+        },
+        "inputs": inputs,
+        "versions": versions(),
+        "machine": machine(),
+        "targets": evidence.targets,
+        "batch_sizes": training.batch_sizes,
+        "picks": evidence.picks.to_dict("records"),
+        "stages": training.stages,
+        "told": [*training.told, *training.store.warnings, *evidence.warnings],
+        "answer": report.terminal_summary(evidence),
+        "blocks": keys,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this program, and of what it computes with."""
+    names = ("batchbench", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "pandas")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def machine() -> dict[str, Any]:
+    """Return what seconds depend on: processor, cores, system; no name, no path."""
+    return {
+        "processor": kernels.instruction_set.CPU,
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+    }
+
+
+def facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the page's Method says of how the study was made, by label."""
+    about = record["machine"]
+    return {
+        "Command": record["command"],
+        "Date": record["date"],
+        "Machine": f"{about['processor']} ({record['inputs']['instruction_set']}), "
+        f"{about['cores']} cores, {about['system']}",
+        "Versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        "Kernels": record["inputs"]["kernels"],
+        "Blocks": f"{len(record['blocks']):,}",
+        "Study": record["id"],
+    }
+
+
+def run_rows(block: Block, result: BlockResult, outcomes: pd.DataFrame, score: str) -> pa.Table:
+    """Return the rows of runs.parquet of one block: a row per run and checkpoint.
+
+    Parameters
+    ----------
+    block, result
+        The block and what its runs did.
+    outcomes
+        A row per run of the block, in any order.
+    score
+        "accuracy" or "rmse".
+    """
+    kept = outcomes[outcomes.network < TRAJECTORIES].sort_values(["network", "learning_rate"])
+    n_runs, n_checkpoints = len(kept), len(result.examples)
+
+    def per_run(values: Any) -> Any:
+        return np.repeat(np.asarray(values), n_checkpoints)
+
+    def trajectories(values: Any) -> Any:
+        return values.reshape(-1, n_checkpoints)[:n_runs].ravel()
+
+    columns = {
+        "rule": per_run([block.rule] * n_runs),
+        "batch_size": per_run([block.batch_size] * n_runs),
+        **{name: per_run(kept[name]) for name in ("learning_rate", "seed", "network", "role")},
+        "examples": np.tile(result.examples, n_runs),
+        "updates": np.tile(result.updates, n_runs),
+        "loss": trajectories(result.loss),
+        score: trajectories(result.score),
+        "test_loss": trajectories(result.test_loss),
+        f"test_{score}": trajectories(result.test_score),
+        **{name: per_run(kept[name]) for name in ("diverged", "dead", "stuck", "failed")},
+    }
+    return pa.Table.from_pydict(columns, schema=runs_schema(score))
+
+
+def all_run_rows(training: Training) -> Iterator[pa.Table]:
+    """Yield the rows of runs.parquet block by block, each with what `outcomes` says of its runs."""
+    outcomes = training.outcomes()
+    score = "accuracy" if training.problem.network.is_classifier else "rmse"
+    start = 0
+    for block, result in training.results():
+        if block.population is None or block.seed == 0:
+            end = start + result.diverged.size
+            yield run_rows(block, result, outcomes.iloc[start:end], score)
+        start += result.diverged.size
+
+
+def all_network_rows(variants: Mapping[str, Training]) -> Iterator[pa.Table]:
+    """Yield the rows of networks.parquet, a variant at a time: a row per network and rate."""
+    for label, training in variants.items():
+        outcomes = training.outcomes()
+        columns = {name: outcomes[name].to_numpy() for name in outcomes.columns}
+        columns |= {"variant": np.repeat(label, len(outcomes))}
+        yield pa.Table.from_pydict(columns, schema=NETWORKS)
+        training.forget()
+
+
+def write_parquet(
+    path: Path, schema: pa.Schema, tables: Iterable[pa.Table], metadata: Mapping[str, str]
+) -> None:
+    """Write tables as they come; the metadata stand in the file's footer.
+
+    Few large row groups, whatever the size of the tables: readers are slow on many small ones.
+    """
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        waiting: list[pa.Table] = []
+        for table in tables:
+            waiting.append(table)
+            if sum(part.num_rows for part in waiting) >= ROW_GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+        writer.add_key_value_metadata(dict(metadata))
+
+
+def write_summary(path: Path, summary: pd.DataFrame) -> None:
+    """Write summary.csv: pinned columns first; not reached is inf, no value is empty."""
+    further = [name for name in summary.columns if name not in SUMMARY_COLUMNS]
+    summary[[*SUMMARY_COLUMNS, *further]].to_csv(path, index=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that every parser takes: infinity is 1e999, which they read back as such.
+
+    Not a number is null.
+    """
+    text = json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False)
+    for mark, number in MARKS.items():
+        text = text.replace(f'"{mark}"', number)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+MARKS = {"\ufdd0+": "1e999", "\ufdd0-": "-1e999"}  # U+FDD0 is no character: no text holds it
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own lists, dicts and numbers, infinities marked."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "\ufdd0+" if value > 0 else "\ufdd0-"
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of a study.
+
+    Raises
+    ------
+    InputError
+        Where it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: is {path.parent} a study's folder?") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): run the study again") from None
