@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels.jit import jit
+from kernels.jit import inner
 from kernels.network import LEAKY_SLOPE
 from kernels.vector import lanes, load, splat, store, tanh, where_less_equal
 
@@ -16,7 +16,7 @@ RELU, TANH, LEAKY_RELU = 0, 1, 2
 HIDDEN_CODES = {"relu": RELU, "tanh": TANH, "leaky_relu": LEAKY_RELU}
 
 
-@jit
+@inner
 def activate(code: int, A: Any, start: int, stop: int) -> None:
     """F2: a = f(z) on A[start:stop], in place."""
     zero = splat(A, 0.0)
@@ -34,7 +34,7 @@ def activate(code: int, A: Any, start: int, stop: int) -> None:
             store(A, p, where_less_equal(z, zero, slope * z, z))
 
 
-@jit
+@inner
 def times_derivative(code: int, A: Any, D: Any, start: int, stop: int) -> None:
     """B2: delta *= f'(z) on D[start:stop], in place; 0 is the derivative of ReLU at 0."""
     zero = splat(A, 0.0)

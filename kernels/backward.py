@@ -6,7 +6,7 @@ from typing import Any
 
 from kernels.activations import times_derivative
 from kernels.forward import layer_rows, left_rows, weight_rows
-from kernels.jit import jit, overload
+from kernels.jit import inner, overload
 from kernels.layout import BlockLayout
 from kernels.losses import block_delta, single_delta
 from kernels.memory import part
@@ -29,7 +29,7 @@ def _output_delta(layout: Any, A: Any, D: Any, at: int, y: Any, scale: Any) -> A
     )
 
 
-@jit
+@inner
 def deltas(layout: Any, P: Any, work: Any, span: Any, scale: Any, poison: Any) -> None:
     """B1 and B2 for the samples first .. first + count: work.D = scale * delta of every layer.
 
@@ -72,7 +72,7 @@ def _transposed(M: Any) -> Any:
     return lambda M: kind(M.data, M.start, M.column, M.row)
 
 
-@jit
+@inner
 def add_layer_gradient(layout: Any, layer: int, T: Any, inputs: Any, D: Any, span: Any) -> None:
     """B3, B4: add the sum over samples of delta_i a_j and of delta_i to W and b of target T."""
     first, count = span
@@ -87,7 +87,7 @@ def add_layer_gradient(layout: Any, layer: int, T: Any, inputs: Any, D: Any, spa
         store(T, layout.biases[layer] + j, b)
 
 
-@jit
+@inner
 def add_gradient_behind_first(layout: Any, T: Any, work: Any, span: Any) -> None:
     """`add_layer_gradient` for all layers but the first, and for their transposed copies."""
     first, count = span

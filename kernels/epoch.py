@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from kernels.activations import activate
 from kernels.backward import add_gradient_behind_first, add_layer_gradient, deltas
 from kernels.forward import forward_hidden, forward_layer, layer_rows, left_rows
-from kernels.jit import jit, overload
+from kernels.jit import inlined, inner, jit, overload
 from kernels.layout import CHUNK, BlockLayout
 from kernels.losses import block_correct, block_loss, single_correct, single_loss
 from kernels.memory import as_memory, part
@@ -96,7 +96,7 @@ class Records(NamedTuple):
     delta: Any
 
 
-@jit
+@inner
 def _gather(data: Any, order: Any, work: Any) -> None:
     """Copy the samples of a chunk into work.X and work.Y."""
     n_in, y_row = data.n_in, data.y_row
@@ -109,7 +109,7 @@ def _gather(data: Any, order: Any, work: Any) -> None:
             work.Y[target + k] = data.Y[source + k]
 
 
-@jit
+@inner
 def _fill_gram(work: Any, n_in: int, count: int, batch_size: int) -> None:
     """gram[t, s] = <x_t, x_s> + 1 for s in batches before t's; the 1 stands for the bias."""
     X = work.X
@@ -121,7 +121,7 @@ def _fill_gram(work: Any, n_in: int, count: int, batch_size: int) -> None:
             work.gram[t * CHUNK + s] = product + 1
 
 
-@jit
+@inner
 def _train_chunk(layout: Any, P: Any, T: Any, work: Any, batch: Any, poison: Any) -> None:
     """Forward, deltas and gradients of a gathered chunk; T is P itself, or the gradient.
 
@@ -155,7 +155,7 @@ def train_runs(
     chunk and stop end a batch.
     """
     n_groups = runs.P.shape[0]
-    _train_runs(
+    _train_groups(
         as_memory(layout),
         rule,
         as_memory(data),
@@ -166,8 +166,8 @@ def train_runs(
     )
 
 
-@jit
-def _train_runs(
+@inlined
+def _train_groups(
     layout: Any, rule: Any, data: Any, order: Any, stretch: Any, groups: Any, work: Any
 ) -> None:
     n_groups, runs = groups
@@ -186,7 +186,7 @@ def _train_runs(
             _train_accumulating(layout, rule, data, order, stretch, group, work)
 
 
-@jit
+@inlined
 def _train_direct(layout: Any, data: Any, order: Any, stretch: Any, group: Any, work: Any) -> None:
     """SGD while a batch fits in a chunk: scaled deltas are added to the parameters at once."""
     start, stop, _, plan = stretch
@@ -204,7 +204,7 @@ def _train_direct(layout: Any, data: Any, order: Any, stretch: Any, group: Any, 
         t += count
 
 
-@jit
+@inlined
 def _train_accumulating(
     layout: Any, rule: Any, data: Any, order: Any, stretch: Any, group: Any, work: Any
 ) -> None:
@@ -240,7 +240,7 @@ def _add_scores(layout: Any, work: Any, at: int, y: Any, totals: Any) -> Any:
     return lambda layout, work, at, y, totals: _add_single_scores(layout, work, at, y, totals)
 
 
-@jit
+@inner
 def _add_block_scores(layout: Any, work: Any, at: int, y: Any, totals: Any) -> None:
     A, scores, n_outputs = work.A, work.scores, layout.units[layout.units.size - 1]
     store(scores, 0, block_loss(layout.pair, A, at, n_outputs, y))
@@ -249,7 +249,7 @@ def _add_block_scores(layout: Any, work: Any, at: int, y: Any, totals: Any) -> N
         totals[i] += scores[i]
 
 
-@jit
+@inner
 def _add_single_scores(layout: Any, work: Any, at: int, y: Any, totals: Any) -> None:
     A, top = work.A, layout.units.size - 1
     store(work.scores, 0, single_loss(layout.pair, A, at, layout.columns[top], y))
@@ -257,7 +257,7 @@ def _add_single_scores(layout: Any, work: Any, at: int, y: Any, totals: Any) -> 
     totals[lanes(A)] += single_correct(layout.pair, A, at, layout.units[top], y)
 
 
-@jit
+@inner
 def _forward_chunk(layout: Any, data: Any, P: Any, A: Any, start: int) -> int:
     """Forward pass of the chunk of samples that begins at `start`: how many they are."""
     count: int = min(CHUNK, data.n - start)
@@ -267,7 +267,7 @@ def _forward_chunk(layout: Any, data: Any, P: Any, A: Any, start: int) -> int:
     return count
 
 
-@jit
+@inner
 def _add_chunk_scores(
     layout: Any, data: Any, work: Any, start: int, count: int, totals: Any
 ) -> None:
@@ -285,7 +285,7 @@ def evaluate_runs(layout: Any, data: Data, sums: Sums, work: Any) -> None:
     _evaluate_runs(as_memory(layout), as_memory(data), n_groups, as_memory(sums), as_memory(work))
 
 
-@jit
+@inlined
 def _evaluate_runs(layout: Any, data: Any, n_groups: int, sums: Any, work: Any) -> None:
     size = sums.P.size // n_groups
     for g in range(n_groups):
@@ -302,7 +302,7 @@ def add_gradient(layout: Any, data: Data, sums: Sums, work: Any) -> None:
     _add_gradient(as_memory(layout), as_memory(data), as_memory(sums), as_memory(work))
 
 
-@jit
+@inlined
 def _add_gradient(layout: Any, data: Any, sums: Any, work: Any) -> None:
     scale = splat(sums.P, 1.0 / data.n)
     for start in range(0, data.n, CHUNK):
@@ -314,7 +314,7 @@ def _add_gradient(layout: Any, data: Any, sums: Any, work: Any) -> None:
         add_layer_gradient(layout, 0, work.G, inputs, work.D, (0, count))
 
 
-@jit
+@inner
 def _chunk_deltas(layout: Any, data: Any, P: Any, work: Any, chunk: Any, scale: Any) -> None:
     """Deltas of a chunk (start, count) of consecutive samples whose activations are in work.A."""
     start, count = chunk
@@ -329,7 +329,7 @@ def record(layout: Any, data: Data, records: Records, work: Any) -> None:
     _record(as_memory(layout), as_memory(data), as_memory(records), as_memory(work))
 
 
-@jit
+@inlined
 def _record(layout: Any, data: Any, records: Any, work: Any) -> None:
     P, z, a, delta = records
     n_layers = layout.units.size
@@ -350,7 +350,7 @@ def _record(layout: Any, data: Any, records: Any, work: Any) -> None:
             _copy_rows(layout, layer, work.D, (start, count), delta)
 
 
-@jit
+@inner
 def _copy_rows(layout: Any, layer: int, M: Any, chunk: Any, out: Any) -> None:
     """Copy a layer's rows of a chunk (start, count) to its columns of out (n * row,)."""
     start, count = chunk

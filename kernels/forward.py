@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kernels.activations import activate
-from kernels.jit import jit, overload
+from kernels.jit import inner, overload
 from kernels.layout import BlockLayout
 from kernels.product import Scalars, Vectors, add_product
 from kernels.vector import lanes, load, store
@@ -35,27 +35,27 @@ def _hidden_rows(layout: Any, M: Any, start: int, stride: int) -> Any:
     return lambda layout, M, start, stride: Scalars(M, start, stride, 1)
 
 
-@jit
+@inner
 def layer_rows(layout: Any, layer: int, M: Any, first: int) -> Any:
     """Rows of a layer's activations or deltas from sample `first` on, as vectors."""
     stride = layout.columns[layer] * lanes(M)
     return Vectors(M, layout.rows[layer] + first * stride, stride, lanes(M))
 
 
-@jit
+@inner
 def left_rows(layout: Any, layer: int, M: Any, first: int) -> Any:
     """`layer_rows` as the left factor of a product."""
     stride = layout.columns[layer] * lanes(M)
     return hidden_rows(layout, M, layout.rows[layer] + first * stride, stride)
 
 
-@jit
+@inner
 def weight_rows(layout: Any, layer: int, P: Any) -> Any:
     """W of a layer as (n_in, columns) vectors."""
     return Vectors(P, layout.weights[layer], layout.columns[layer] * lanes(P), lanes(P))
 
 
-@jit
+@inner
 def forward_layer(layout: Any, layer: int, P: Any, A: Any, inputs: Any, span: Any) -> None:
     """F1: z = W a + b for the samples first .. first + count of a chunk, where inputs hold a."""
     first, count = span
@@ -75,7 +75,7 @@ def forward_layer(layout: Any, layer: int, P: Any, A: Any, inputs: Any, span: An
     )
 
 
-@jit
+@inner
 def forward_hidden(layout: Any, P: Any, A: Any, span: Any) -> None:
     """F2 and F1 in turn, from the first layer's pre-activations to the logits."""
     first, count = span

@@ -1,4 +1,4 @@
-"""The one decorator of all kernels: compiler flags, and a cache that notices every edit.
+"""How all kernels are compiled: one set of flags, and a cache that notices every edit.
 
 Numba's disk cache looks at a function's own file only: edit a function that it calls in another
 file, and the old code keeps running. So the cache lies in a folder named by a hash of all files
@@ -73,7 +73,7 @@ CACHE_FOLDER = cache_folder()
 
 
 def jit(function: Function) -> Function:
-    """Compile a module-level function on its first call; keep the result on disk."""
+    """Compile a function that Python calls, on its first call; keep the result on disk."""
     before = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_FOLDER or "")
     try:
@@ -82,12 +82,20 @@ def jit(function: Function) -> Function:
         config.CACHE_DIR = before
 
 
-def jit_inner(function: Function) -> Function:
-    """Compile a closure into the functions that call it: it never meets the disk cache.
+def inner(function: Function) -> Function:
+    """Compile a function into the kernels that call it: only those meet the disk cache.
 
-    Numba would write a file for each new process and never find it again.
+    A closure in the cache would never be found again, and its file stay behind.
     """
-    return cast(Function, njit(**OPTIONS)(function))
+    return cast(Function, njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function))
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function as part of its caller, for those with one caller.
+
+    LLVM optimizes a callee, and then once more in each caller on the way up: levels cost seconds.
+    """
+    return cast(Function, njit(inline="always", **OPTIONS)(function))
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,5 +107,5 @@ def overload(function: Callable[..., Any]) -> Callable[[Function], Function]:
     """Typed twin of `numba.extending.overload`, with the kernels' compiler flags."""
     return cast(
         Callable[[Function], Function],
-        _overload(function, jit_options=OPTIONS, strict=False),
+        _overload(function, jit_options=OPTIONS, inline="always", strict=False),
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels.jit import jit
+from kernels.jit import inner
 from kernels.vector import (
     absolute,
     exp,
@@ -39,7 +39,7 @@ PAIR_CODES = {
 }
 
 
-@jit
+@inner
 def sigmoid_parts(z: Any) -> Any:
     """(p, 1 - p, exp(-|z|)) of p = 1 / (1 + exp(-z)), each to full relative precision."""
     e = exp(splat(z, 0.0) - absolute(z))
@@ -49,7 +49,7 @@ def sigmoid_parts(z: Any) -> Any:
     return where_less(z, zero, small, large), where_less(z, zero, large, small), e
 
 
-@jit
+@inner
 def elementwise_delta(pair: int, z: Any, y: Any) -> Any:
     """dL/dz of the pairs without softmax."""
     if pair == LINEAR_HALF_MSE:
@@ -61,7 +61,7 @@ def elementwise_delta(pair: int, z: Any, y: Any) -> Any:
     return error
 
 
-@jit
+@inner
 def elementwise_loss(pair: int, z: Any, y: Any) -> Any:
     """L of the pairs without softmax."""
     if pair == LINEAR_HALF_MSE:
@@ -75,7 +75,7 @@ def elementwise_loss(pair: int, z: Any, y: Any) -> Any:
     return where_less(z, zero, zero, z) - y * z + log1p(e)
 
 
-@jit
+@inner
 def first_largest(y: Any) -> int:
     """Index of the first largest element of memory."""
     label = 0
@@ -88,7 +88,7 @@ def first_largest(y: Any) -> int:
 # -------------------------------------------------------------------- a block: an output a vector
 
 
-@jit
+@inner
 def block_delta(pair: int, A: Any, D: Any, at: int, n_outputs: int, y: Any, scale: Any) -> None:
     """B1: D[at..] = scale dL/dz of one sample in all runs; y (n_outputs,) is shared."""
     step = lanes(A)
@@ -110,7 +110,7 @@ def block_delta(pair: int, A: Any, D: Any, at: int, n_outputs: int, y: Any, scal
         store(D, p, load(D, p) * factor - splat(A, y[k]) * scale)
 
 
-@jit
+@inner
 def _block_maximum(A: Any, at: int, n_outputs: int) -> Any:
     """Largest output of each run."""
     largest = load(A, at)
@@ -120,7 +120,7 @@ def _block_maximum(A: Any, at: int, n_outputs: int) -> Any:
     return largest
 
 
-@jit
+@inner
 def block_loss(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     """L of one sample in all runs, a vector."""
     step = lanes(A)
@@ -138,7 +138,7 @@ def block_loss(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     return value + log(total)
 
 
-@jit
+@inner
 def block_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     """1 in each run whose outputs name the sample's class, else 0 (also where one is NaN).
 
@@ -169,7 +169,7 @@ def block_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
 # ------------------------------------------------------- one run: outputs side by side in lanes
 
 
-@jit
+@inner
 def single_delta(pair: int, A: Any, D: Any, at: int, columns: int, y: Any, scale: Any) -> None:
     """B1: D[at..] = scale dL/dz of one sample; y (columns * lanes,) is padded with zeros."""
     step = lanes(A)
@@ -189,7 +189,7 @@ def single_delta(pair: int, A: Any, D: Any, at: int, columns: int, y: Any, scale
         store(D, at + j, load(D, at + j) * factor - load(y, j) * scale)
 
 
-@jit
+@inner
 def _single_maximum(A: Any, at: int, columns: int) -> Any:
     """Largest output, in all lanes."""
     step = lanes(A)
@@ -200,7 +200,7 @@ def _single_maximum(A: Any, at: int, columns: int) -> Any:
     return splat(A, reduce_max(largest))
 
 
-@jit
+@inner
 def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
     """L of one sample, in all lanes; the outputs that fill up a vector add exactly 0."""
     step = lanes(A)
@@ -218,7 +218,7 @@ def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
     return splat(A, reduce_add(value)) + log(splat(A, reduce_add(total)))
 
 
-@jit
+@inner
 def single_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> float:
     """1 if the outputs name the sample's class, else 0, by the rule of `block_correct`."""
     if pair == SOFTMAX_CE:

@@ -91,24 +91,37 @@ def _memory_of(context: Any, builder: Any, kind: types.Array, array: Any) -> Any
     return memory._getvalue()
 
 
+def _memory_kind(kind: Any) -> Any:
+    """The type of what `as_memory` gives for a type."""
+    if isinstance(kind, types.Array):
+        return MemoryType(kind.dtype)
+    if not isinstance(kind, types.BaseNamedTuple):
+        return kind
+    kinds = [_memory_kind(t) for t in kind.types]
+    if len(set(kinds)) == 1:  # Numba tells tuples of one type apart from mixed ones
+        return types.NamedUniTuple(kinds[0], len(kinds), kind.instance_class)
+    return types.NamedTuple(kinds, kind.instance_class)
+
+
+def _convert(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """The value of `as_memory` of an array, of a named tuple's fields, or of anything else."""
+    if isinstance(kind, types.Array):
+        return _memory_of(context, builder, kind, value)
+    if not isinstance(kind, types.BaseNamedTuple):
+        return value
+    fields = zip(kind.types, cgutils.unpack_tuple(builder, value, len(kind.types)), strict=True)
+    converted = [_convert(context, builder, t, field) for t, field in fields]
+    return context.make_tuple(builder, _memory_kind(kind), converted)
+
+
 @intrinsic
-def as_memory(typingctx: Any, fields: Any) -> Any:
-    """A named tuple with its C-ordered arrays as flat memory; its other fields stay as they are."""
-    kinds = [MemoryType(t.dtype) if isinstance(t, types.Array) else t for t in fields.types]
-    if len(set(kinds)) == 1:
-        result = types.NamedUniTuple(kinds[0], len(kinds), fields.instance_class)
-    else:  # Numba tells tuples of one type apart from mixed ones
-        result = types.NamedTuple(kinds, fields.instance_class)
+def as_memory(typingctx: Any, value: Any) -> Any:
+    """A C-ordered array as flat memory; a named tuple with its arrays so, all else as it is."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        values = cgutils.unpack_tuple(builder, args[0], len(kinds))
-        memories = [
-            _memory_of(context, builder, t, value) if isinstance(t, types.Array) else value
-            for t, value in zip(sig.args[0].types, values, strict=True)
-        ]
-        return context.make_tuple(builder, sig.return_type, memories)
+        return _convert(context, builder, sig.args[0], args[0])
 
-    return result(fields), generate
+    return _memory_kind(value)(value), generate
 
 
 @intrinsic

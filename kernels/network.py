@@ -138,7 +138,7 @@ def _uniform_fan_in(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
     return np.asarray((2.0 * u - 1.0) / np.sqrt(n_in))
 
 
-def _truncated_normal(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:  # noqa: ARG001
+def _truncated_normal(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
     """Normal weights of standard deviation 0.1 cut at 2 deviations, zero biases."""
     below = ndtr(-2.0)
     values = np.asarray(0.1 * ndtri(below + u * (1.0 - 2.0 * below)))

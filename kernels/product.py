@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 
 from kernels.instruction_set import REGISTERS
-from kernels.jit import intrinsic, jit, jit_inner, overload
+from kernels.jit import inner, intrinsic, overload
 from kernels.memory import element_pointer
 from kernels.vector import VectorType, splat_ir, vector_pointer
 
@@ -160,7 +160,7 @@ def tile(rows: int, columns: int) -> Callable[..., None]:
     """Make C += A B for a C of exactly rows x columns."""
     load_tile, _, _, add_rank_one, store_tile = _tile_operations(rows, columns)
 
-    @jit_inner
+    @inner
     def add(C: Any, A: Any, B: Any, depth: int) -> None:
         t = load_tile(C)
         for k in range(depth):
@@ -175,7 +175,7 @@ def chained_tile(rows: int, columns: int) -> Callable[..., None]:
     """Make C += A B for a small C, as `CHAINS` partial sums that do not wait for each other."""
     load_tile, zero_tile, add_tiles, add_rank_one, store_tile = _tile_operations(rows, columns)
 
-    @jit_inner
+    @inner
     def add(C: Any, A: Any, B: Any, depth: int) -> None:
         t = load_tile(C)
         k = 0
@@ -214,7 +214,7 @@ def _product(shape: tuple[int, int], small: Small) -> Callable[..., None]:
     rows, columns = shape
     large, row_8, row_2, row_1 = tile(*shape), tile(1, 8), small(1, 2), small(1, 1)
 
-    @jit_inner
+    @inner
     def add(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
         tiled_m, tiled_n = m // rows * rows, n // columns * columns
         for j in range(0, tiled_n, columns):
@@ -239,7 +239,7 @@ _forward_vectors = _product(REGISTERS.vector_tile, chained_tile)
 _add_outer = _product(REGISTERS.vector_tile, tile)
 
 
-@jit
+@inner
 def add_product(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
     """C += A B: C (m, n) `Vectors`, A (m, depth) `Scalars` or `Vectors`, B (depth, n) `Vectors`."""
     _add_product(C, A, B, m, n, depth)
@@ -255,7 +255,7 @@ def _choose_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
     return lambda C, A, B, m, n, depth: add(C, A, B, m, n, depth)
 
 
-@jit
+@inner
 def add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
     """C += A B as `add_product`, for a short depth; each element is summed in the order of k.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kernels.jit import jit, overload
+from kernels.jit import inner, overload
 from kernels.memory import part
 from kernels.vector import fma, lanes, load, splat, square_root, store
 
@@ -68,14 +68,14 @@ RULES: dict[str, Rule] = {
 }
 
 
-@jit
+@inner
 def _sgd_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
     eta = load(rates, 0)
     for p in range(0, P.size, lanes(P)):
         store(P, p, load(P, p) - eta * load(G, p))
 
 
-@jit
+@inner
 def _momentum_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
     eta, beta, velocity = load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size)
     for p in range(0, P.size, lanes(P)):
@@ -84,7 +84,7 @@ def _momentum_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int)
         store(P, p, load(P, p) - eta * v)
 
 
-@jit
+@inner
 def _nesterov_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
     eta, beta, velocity = load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size)
     for p in range(0, P.size, lanes(P)):
@@ -94,7 +94,7 @@ def _nesterov_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int)
         store(P, p, load(P, p) - eta * fma(beta, v, g))
 
 
-@jit
+@inner
 def _adam_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
     first, second = part(slots, 0, P.size), part(slots, P.size, P.size)
     beta1, beta2 = splat(P, rule.beta1), splat(P, rule.beta2)

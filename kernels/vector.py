@@ -18,7 +18,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import lower_builtin, models, register_model
 
 from kernels.instruction_set import REGISTERS
-from kernels.jit import intrinsic, jit, overload
+from kernels.jit import inner, intrinsic, overload
 from kernels.memory import MemoryType, element_pointer
 
 IR_FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
@@ -315,7 +315,7 @@ def _expm1_parts(x: Any) -> Any:
     return parts
 
 
-@jit
+@inner
 def exp(x: Any) -> Any:
     """Exponential of each lane: 0 and infinity at the ends, NaN stays NaN."""
     p, n = expm1_parts(x)
@@ -324,7 +324,7 @@ def exp(x: Any) -> Any:
     return (fma(p, power_of_two(half), power_of_two(half))) * power_of_two(n - half)
 
 
-@jit
+@inner
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent of each lane: -u / (2 + u), u = exp(-2 |x|) - 1, exact near 0."""
     size = absolute(x)
@@ -364,7 +364,7 @@ def _ln2_parts(x: Any) -> Any:
     return lambda x: (splat(x, high), splat(x, low))
 
 
-@jit
+@inner
 def log(x: Any) -> Any:
     """Natural logarithm of normal positive lanes; NaN where a lane is NaN or infinite."""
     mantissa, exponent = split_exponent(x)

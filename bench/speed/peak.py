@@ -35,7 +35,7 @@ def multiply_add(array: Any, steps: int) -> None:
 
 
 @jit
-def vector_lanes(values: Any) -> int:
+def vector_lanes(values: Any) -> Any:
     """Number of elements of `values` that one vector holds."""
     return lanes(values)
 
