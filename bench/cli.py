@@ -128,7 +128,7 @@ def prune(out: Path) -> None:
     click.echo(f"{prune_blocks(out)} files deleted below {out}")
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def plainly(error: UnicodeError) -> tuple[str, int]:
     """Stand in for characters that a stream cannot write."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
@@ -146,8 +146,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         print("batchbench: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough, as in `batchbench walk | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, what is left has nowhere to go
+    except SystemExit:  # click's way where the reader of a pipe has gone: `batchbench walk | head`
+        return 0
     except Exception as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
@@ -163,7 +163,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the command, and exit with its code; streams that know ASCII alone do not fail."""
-    codecs.register_error("plainly", _plainly)
+    codecs.register_error("plainly", plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="plainly")

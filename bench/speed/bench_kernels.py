@@ -5,14 +5,18 @@ Each operation makes its arguments ready and gives a call without arguments: onl
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.speed.cases import CASES, LANES, Case, batch_size_names, case
 from bench.speed.conftest import Timer
 from bench.speed.flops import forward_flops, step_flops
 from bench.speed.timings import Work
 from kernels import forward, loss_and_gradient, train
+from kernels.network import FloatArray
 
 RATE = 0.01
 
@@ -33,42 +37,41 @@ def gradient_work(c: Case, batch_size: int) -> Work:
 
 def update_work(c: Case, batch_size: int) -> Work:
     """One update by one call of `train`, with the batch's loss before and after it."""
-    params, X, y = c.params, c.X[:batch_size], c.y[:batch_size]
-    order = np.arange(batch_size)[None]
+    batch = replace(c, X=c.X[:batch_size], y=c.y[:batch_size], epochs=1)
+    return training_work(batch, batch_size, np.arange(batch_size)[None])
 
-    def call() -> object:
-        options = {"epochs": 1, "order": order, "checkpoints": ()}
+
+def epochs_work(c: Case, batch_size: int) -> Work:
+    """Several epochs of one run by one call of `train`, with the loss before and after them."""
+    return training_work(c, batch_size, c.order)
+
+
+def block_work(c: Case, batch_size: int) -> Work:
+    """Several epochs of 16 runs at once, with a learning rate of their own each."""
+    return training_work(c, batch_size, c.order, runs=LANES)
+
+
+def training_work(c: Case, batch_size: int, order: NDArray[np.int64], runs: int = 1) -> Work:
+    """Train by one call of `train`, which evaluates all samples before and after."""
+    params = c.params
+    rates = RATE if runs == 1 else np.geomspace(RATE / 10, RATE, runs)
+
+    def call() -> FloatArray:
         return train(
-            c.network, params, X, y, batch_size=batch_size, learning_rate=RATE, **options
-        ).params
-
-    flops = batch_size * (step_flops(c.network) + 2 * forward_flops(c.network))
-    return Work(call, batch_size, flops)
-
-
-def epochs_work(c: Case, batch_size: int, lanes: int | None = None) -> Work:
-    """Several epochs by one call of `train`, with the loss before and after them.
-
-    One run, or a block of `lanes` runs with a learning rate of their own each.
-    """
-    params, order = c.params, c.order
-    rates = RATE if lanes is None else np.geomspace(RATE / 10, RATE, lanes)
-
-    def call() -> object:
-        options = {"epochs": c.epochs, "order": order, "checkpoints": ()}
-        return train(
-            c.network, params, c.X, c.y, batch_size=batch_size, learning_rate=rates, **options
+            c.network,
+            params,
+            c.X,
+            c.y,
+            batch_size=batch_size,
+            learning_rate=rates,
+            epochs=c.epochs,
+            order=order,
+            checkpoints=(),
         ).params
 
     trained, evaluated = c.epochs * c.n, 2 * c.n
     flops = trained * step_flops(c.network) + evaluated * forward_flops(c.network)
-    runs = lanes or 1
     return Work(call, runs * trained, runs * flops)
-
-
-def block_work(c: Case, batch_size: int) -> Work:
-    """Several epochs of 16 runs at once."""
-    return epochs_work(c, batch_size, LANES)
 
 
 OPERATIONS = {

@@ -16,7 +16,7 @@ from bench.speed.timings import Timing
 
 def as_json(config: pytest.Config) -> dict[str, Any]:
     """Return the run as pytest-benchmark would save it: machine, commit, statistics of timings."""
-    session = config.pluginmanager.get_plugin("pytest-benchmark")
+    session: Any = config.pluginmanager.get_plugin("pytest-benchmark")
     commit = config.hook.pytest_benchmark_generate_commit_info(config=config)
     run: dict[str, Any] = config.hook.pytest_benchmark_generate_json(
         config=config,

@@ -90,11 +90,10 @@ def table(timings: Sequence[Timing], cell: Callable[[Timing], str]) -> list[str]
 
 def short(value: float) -> str:
     """Two or three digits: "4.6", "61", "887", "8.1k", "132k", "1.3M"."""
-    for unit in ("", "k", "M"):
-        if value < 999.5:
-            break
-        value /= 1000
-    return f"{value:.0f}{unit}" if value >= 9.95 else f"{value:.1f}{unit}"
+    power = 0
+    while value >= 999.5:
+        value, power = value / 1000, power + 1
+    return f"{value:.{int(value < 9.95)}f}{('', 'k', 'M', 'G')[power]}"
 
 
 def speed_cell(timing: Timing) -> str:
