@@ -1,0 +1,116 @@
+"""Figures of a study: what each shows, and the ways to draw and to save them.
+
+A figure is a `FigureSpec` in its family's `FIGURES`: data from the evidence, a drawing of these
+data alone, and a sentence built from their numbers. To add one, add one entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.analysis.evidence import Evidence
+from bench.errors import InputError
+from bench.report.figures import draw, learning, noise, outcomes, stability, targets, xor
+from bench.report.figures.spec import FigureSpec
+
+FIGURES: dict[str, FigureSpec] = {
+    **targets.FIGURES,
+    **xor.FIGURES,
+    **learning.FIGURES,
+    **stability.FIGURES,
+    **outcomes.FIGURES,
+    **noise.FIGURES,
+}
+"""Every figure by name, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure of a study: its words, its data, and SVGs for the page, wide and narrow."""
+
+    name: str
+    title: str
+    reading: str
+    data: pd.DataFrame
+    wide: str
+    narrow: str
+
+
+def available(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Data of each figure that this evidence has something to show in."""
+    data = {name: spec.data(evidence) for name, spec in FIGURES.items()}
+    return {name: frame for name, frame in data.items() if len(frame)}
+
+
+def figure(evidence: Evidence, name: str) -> Figure:
+    """Draw one figure of a study, with its title.
+
+    Raises
+    ------
+    InputError
+        For a name that is not in `FIGURES`, and for a figure that these results have no data for.
+    """
+    if name not in FIGURES:
+        raise InputError(f"unknown figure {name!r}: there are {', '.join(FIGURES)}")
+    data = FIGURES[name].data(evidence)
+    if data.empty:
+        raise InputError(
+            f"figure {name!r} has no data in this study: try {', '.join(available(evidence))}"
+        )
+    with draw.style(name):
+        drawing = FIGURES[name].figure(data)
+        draw.write_title(drawing, FIGURES[name].title(data))
+    return drawing
+
+
+def save_all(evidence: Evidence, folder: Path) -> list[DrawnFigure]:
+    """Draw every figure that has data; write NAME.png, NAME.svg and NAME.csv into the folder.
+
+    Returns
+    -------
+    list of DrawnFigure
+        In the order of the page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return [save(name, data, folder) for name, data in available(evidence).items()]
+
+
+def save(name: str, data: pd.DataFrame, folder: Path) -> DrawnFigure:
+    """Draw one figure wide and narrow, and write its files into the folder."""
+    spec = FIGURES[name]
+    title = spec.title(data)
+    with draw.style(name):
+        narrow = _svg(spec.figure(data, narrow=True))
+        drawing = spec.figure(data)
+        wide = _svg(drawing)
+        draw.write_title(drawing, title)
+        (folder / f"{name}.svg").write_text(_svg(drawing, facecolor=draw.PAPER), encoding="utf-8")
+        drawing.savefig(folder / f"{name}.png", dpi=150)
+    write_csv(data, folder / f"{name}.csv")
+    return DrawnFigure(name, title, spec.reading, data, wide, narrow)
+
+
+def _svg(drawing: Figure, facecolor: str = "none") -> str:
+    """The SVG of a figure, without date and program, so that the same data give the same file."""
+    text = StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    drawing.savefig(text, format="svg", facecolor=facecolor, metadata=nothing)
+    # matplotlib names one family only: readers without it should get a sans-serif as well
+    return text.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', system-ui, sans-serif")
+
+
+def write_csv(data: pd.DataFrame, path: Path) -> None:
+    """Write a frame as CSV in which no text can be taken for a formula by a spreadsheet."""
+    text = data.select_dtypes(exclude="number").columns
+    safe = data.assign(**{c: data[c].map(_no_formula) for c in text})
+    safe.to_csv(path, index=False, lineterminator="\n")
+
+
+def _no_formula(value: object) -> object:
+    """The value with a quote before it where a spreadsheet would evaluate it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

@@ -1,0 +1,129 @@
+"""The largest stable learning rate against the batch size, and the rate per example beside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.analysis.evidence import Evidence
+from bench.report import words
+from bench.report.figures import draw
+from bench.report.figures.spec import FigureSpec
+
+KINDS = {
+    "failed": ("any failure", draw.INK, "solid", "o"),
+    "diverged": ("divergence", draw.OUTCOME_COLOURS["diverged"], (0, (4, 2)), "s"),
+}
+
+
+def stability_data(evidence: Evidence) -> pd.DataFrame:
+    """Brackets of the largest stable rate and of the same divided by the batch size.
+
+    A row per batch size and kind of failure: `batch_size, kind ("diverged"|"failed"), stable,
+    unstable` (0: the least rate tried fails; inf: none tried fails), `stable_share, unstable_share,
+    stable_per_example, unstable_per_example, n_seeds, n_train`.
+    """
+    columns = ["batch_size", "kind", "stable", "unstable", "stable_share", "unstable_share"]
+    data = evidence.stability[[*columns, "n_seeds"]].copy()
+    data["stable_per_example"] = data["stable"] / data["batch_size"]
+    data["unstable_per_example"] = data["unstable"] / data["batch_size"]
+    data["n_train"] = evidence.problem.n_train
+    return data.sort_values(["kind", "batch_size"], ignore_index=True)
+
+
+def stability_title(data: pd.DataFrame) -> str:
+    """Both headlines at once: the largest stable rate, and the same per example."""
+    rows = data[data["kind"] == "failed"].sort_values("batch_size")
+    first, last = rows.iloc[0], rows.iloc[-1]
+    to = words.batch_name(int(last["batch_size"]), int(last["n_train"]))
+    ends = [
+        _bracket(first["stable"], first["unstable"]),
+        _bracket(last["stable"], last["unstable"]),
+    ]
+    each = [
+        _bracket(end["stable_per_example"], end["unstable_per_example"]) for end in (first, last)
+    ]
+    return (
+        f"From per sample to {to}, the largest stable learning rate goes from {ends[0]} to "
+        f"{ends[1]}, the rate per example from {each[0]} to {each[1]}"
+    )
+
+
+def _bracket(stable: float, unstable: float) -> str:
+    """The stable end of a bracket, or what is known where one end is missing."""
+    if stable == 0:
+        return f"below {words.number(unstable)}"
+    return words.number(stable) if math.isfinite(unstable) else f"over {words.number(stable)}"
+
+
+def _brackets(axes: Axes, data: pd.DataFrame, suffix: str) -> None:
+    """A bar from the last stable to the first unstable rate for each batch size, joined by kind."""
+    stable, unstable = data[f"stable{suffix}"], data[f"unstable{suffix}"]
+    draw.log_axis(axes, "y", *draw.finite_range(stable, unstable, pad=1.5), draw.plain)
+    ends = []
+    for kind, (name, colour, dash, marker) in KINDS.items():
+        rows = data[data["kind"] == kind].sort_values("batch_size")
+        low, high = rows[f"stable{suffix}"], rows[f"unstable{suffix}"]
+        known = rows[(low > 0) & np.isfinite(high)]
+        axes.vlines(
+            known["batch_size"],
+            known[f"stable{suffix}"],
+            known[f"unstable{suffix}"],
+            color=colour,
+            linewidth=2.4,
+        )
+        some = rows[low > 0]
+        axes.plot(
+            some["batch_size"], some[f"stable{suffix}"], color=colour, linestyle=dash, linewidth=1.2
+        )
+        axes.plot(known["batch_size"], known[f"stable{suffix}"], marker, color=colour, ms=4.5)
+        _open_ends(axes, rows[low > 0], suffix, colour)
+        if len(some):
+            last = some.iloc[-1]
+            ends.append(draw.EndLabel(last["batch_size"], last[f"stable{suffix}"], name, colour))
+    draw.end_labels(axes, ends)
+
+
+def _open_ends(axes: Axes, rows: pd.DataFrame, suffix: str, colour: str) -> None:
+    """Hollow triangles where no rate that was tried fails: the largest stable one lies above."""
+    rows = rows[np.isinf(rows[f"unstable{suffix}"])]
+    axes.plot(
+        rows["batch_size"],
+        rows[f"stable{suffix}"],
+        "^",
+        color=colour,
+        mfc=draw.PAPER,
+        ms=6,
+        mew=1.2,
+    )
+
+
+def stability_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """Two panels against the batch size: the largest stable rate, and the same per example."""
+    margins = draw.Margins(left=0.66, right=0.9, top=0.56)
+    figure, axes = draw.panels(2, narrow=narrow, height=3.4, margins=margins)
+    open_end = np.isinf(data["unstable"]).any()
+    unit = "last stable to first unstable" + ("; △ lies above" if open_end else "")
+    heads = (("Largest stable learning rate", ""), ("The same per example", "_per_example"))
+    for panel, (title, suffix) in zip(axes, heads, strict=True):
+        draw.head(panel, title, unit)
+        draw.batch_axis(panel, sorted(set(data["batch_size"])), int(data["n_train"].iloc[0]))
+        _brackets(panel, data, suffix)
+    draw.seeds_note(figure, data["n_seeds"])
+    return figure
+
+
+FIGURES = {
+    "stability": FigureSpec(
+        stability_data,
+        stability_figure,
+        stability_title,
+        "The learning rate at which 5% of the seeds begin to fail, as a bracket from the last "
+        "stable to the first unstable rate tried, against the batch size; right: divided by the "
+        "batch size. Once for any failure (diverged, dead or stuck), once for divergence alone.",
+    ),
+}

@@ -1,0 +1,315 @@
+"""The notes' XOR: how often networks learn it, why they fail, and what they have learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.analysis.evidence import Evidence
+from bench.analysis.outcomes import CAUSES
+from bench.report import words
+from bench.report.figures import draw
+from bench.report.figures.spec import FigureSpec
+from bench.report.frames import groups, records
+from kernels import forward
+
+CAUSE_COLOURS = {
+    "solved": draw.OUTCOME_COLOURS["solved"],
+    "diverged": draw.OUTCOME_COLOURS["diverged"],
+    "dead": draw.OUTCOME_COLOURS["dead"],
+    "one unit": draw.CAUSE_COLOURS[0],
+    "symmetric": draw.CAUSE_COLOURS[1],
+    "plateau ln 2": draw.CAUSE_COLOURS[2],
+    "plateau one corner": draw.CAUSE_COLOURS[3],
+    "still falling": draw.OUTCOME_COLOURS["slow"],
+}
+OTHER_CAUSE_COLOUR = draw.OUTCOME_COLOURS["stuck"]
+GRID_POINTS = 49
+
+
+def xor_success_data(evidence: Evidence) -> pd.DataFrame:
+    """Shares of the networks of each variant that were solved, or failed from each cause.
+
+    A row per variant and cause (`solved` first), at the variant's best batch size and rate, picked
+    on the tuning blocks: `variant, n_params, batch_size, learning_rate, cause, label, share, low,
+    high, n_runs, n_train`; empty where the study trains no populations.
+    """
+    if evidence.population is None:
+        return pd.DataFrame()
+    success = evidence.population.success
+    causes = evidence.population.causes[["variant", "cause", "label", "share", "low", "high"]]
+    arms = success[["variant", "n_params", "batch_size", "learning_rate", "n_runs"]]
+    order = {variant: place for place, variant in enumerate(success["variant"])}
+    data = arms.merge(causes, on="variant").assign(n_train=evidence.problem.n_train)
+    return data.sort_values("variant", key=lambda v: v.map(order), kind="stable", ignore_index=True)
+
+
+def _percent_range(row: pd.Series) -> str:
+    return words.percent_interval(float(row["share"]), float(row["low"]), float(row["high"]))
+
+
+def xor_success_title(data: pd.DataFrame) -> str:
+    """Success of the first variant, the notes' own, and of the best."""
+    solved = data[data["cause"] == "solved"].reset_index(drop=True)
+    first, best = solved.iloc[0], solved.loc[solved["share"].idxmax()]
+    text = f"{_percent_range(first)} of the {first['variant']} networks learn XOR"
+    if best["variant"] == first["variant"]:
+        return f"{text}, more than of any other variant"
+    return f"{text}; best is {best['variant']}: {_percent_range(best)}"
+
+
+def xor_success_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A bar a variant, filled from the left with the solved share, then the causes of failure."""
+    named = data.assign(bar=[_variant_name(v, narrow) for v in data["variant"]])
+    left = 1.3 if narrow else 2.0
+    return _share_bars(named, draw.WIDE, left, narrow=narrow)
+
+
+def _share_bars(data: pd.DataFrame, width: float, left: float, *, narrow: bool) -> Figure:
+    """Stacked bars of shares: `bar, cause, share, low, high, n_runs`, in the order of the rows."""
+    bars = list(dict.fromkeys(data["bar"]))
+    shares = data.pivot(index="bar", columns="cause", values="share").reindex(bars).fillna(0.0)
+    causes = [c for c in CAUSE_COLOURS if c in shares and shares[c].sum() > 0]
+    causes += [c for c in shares if c not in CAUSE_COLOURS and shares[c].sum() > 0]
+    colours = {cause: CAUSE_COLOURS.get(cause, OTHER_CAUSE_COLOUR) for cause in causes}
+    columns = 2 if narrow else 3 if width == draw.HERO else 4
+    above = 0.14 + 0.2 * -(-len(causes) // columns)
+    margins = draw.Margins(left=left, right=0.24, top=0.1, bottom=0.5)
+    height = (0.36 if len(bars) > 4 else 0.56) * len(bars) + margins.top + margins.bottom
+    figure, (axes,) = draw.panels(
+        1, narrow=narrow, height=height, margins=margins, above=above, width=width
+    )
+    axes.grid(visible=False)
+    axes.set(xlim=(0, 1), ylim=(len(bars) - 0.4, -0.6))
+    start = np.zeros(len(bars))
+    for cause in causes:
+        axes.barh(
+            np.arange(len(bars)), shares[cause], left=start, height=0.72, color=colours[cause],
+            edgecolor=draw.PAPER, linewidth=0.6, hatch="////" if cause == "diverged" else None,
+        )  # fmt: skip
+        start += shares[cause].to_numpy()
+    _mark_solved(axes, data[data["cause"] == "solved"].set_index("bar").reindex(bars))
+    axes.set_yticks(np.arange(len(bars)), bars)
+    axes.tick_params(axis="y", labelcolor=draw.INK)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    axes.set_xlabel("share of networks", loc="left")
+    draw.colour_key(figure, list(colours.items()), columns=columns)
+    draw.seeds_note(figure, data["n_runs"], "network")
+    return figure
+
+
+def _mark_solved(axes: Axes, solved: pd.DataFrame) -> None:
+    """Write each bar's solved share into it, and draw its interval."""
+    for place, row in enumerate(records(solved)):
+        axes.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.4)
+        inside = row.low > 0.2
+        axes.annotate(
+            words.percent(row.share),
+            (row.low if inside else row.high, place),
+            xytext=(-5 if inside else 5, 0),
+            textcoords="offset points",
+            ha="right" if inside else "left",
+            va="center",
+            color=draw.PAPER if inside else draw.INK,
+            fontweight="bold",
+        )
+
+
+def xor_answer_data(evidence: Evidence) -> pd.DataFrame:
+    """What became of the problem's own networks at each batch size, each at its own best rate.
+
+    A row per batch size and cause (`solved` first): `batch_size, learning_rate, cause, share,
+    low, high` (95% interval of the solved share, else NaN), `n_runs, n_train`; empty where the
+    study trains no populations.
+    """
+    if evidence.population is None:
+        return pd.DataFrame()
+    counts, best = evidence.population.counts, evidence.population.by_batch_size
+    own = evidence.population.success["variant"].iloc[0]
+    rows = []
+    for arm in records(best[best["variant"] == own].sort_values("batch_size")):
+        cell = counts[
+            (counts["variant"] == own)
+            & (counts["role"] == "report")
+            & (counts["batch_size"] == arm.batch_size)
+            & np.isclose(counts["learning_rate"], arm.learning_rate, rtol=1e-6)
+        ]
+        at = [arm.batch_size, arm.learning_rate]
+        rows.append([*at, "solved", arm.success, arm.low, arm.high, arm.n_runs])
+        for cause in CAUSES:
+            share = cell[cause].sum() / cell["n"].sum()
+            rows.append([*at, cause, share, np.nan, np.nan, arm.n_runs])
+    names = ["batch_size", "learning_rate", "cause", "share", "low", "high", "n_runs"]
+    return pd.DataFrame(rows, columns=names).assign(n_train=evidence.problem.n_train)
+
+
+def xor_answer_title(data: pd.DataFrame) -> str:
+    """The solved share at each batch size."""
+    n_train = int(data["n_train"].iloc[0])
+    parts = [
+        f"{words.percent(row.share)} {words.with_batch(int(row.batch_size), n_train)}"
+        for row in records(data[data["cause"] == "solved"])
+    ]
+    return f"This network learns XOR from {words.join(parts)} of its starts"
+
+
+def xor_answer_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """The picture of the first screen: a bar a batch size, solved and the causes of failure."""
+    n_train = int(data["n_train"].iloc[0])
+    names = [words.sentence(words.batch_name(int(b), n_train)) for b in data["batch_size"]]
+    return _share_bars(data.assign(bar=names), draw.HERO, 1.1, narrow=narrow)
+
+
+def _variant_name(variant: str, narrow: bool) -> str:
+    """A variant's name, on two lines where there is little room."""
+    return variant.replace(" ", "\n", 1) if narrow and len(variant) > 14 else variant
+
+
+def xor_batch_data(evidence: Evidence) -> pd.DataFrame:
+    """Share of networks that learn XOR, by variant and batch size, each at its own best rate.
+
+    Columns: `variant, batch_size, learning_rate, success, low, high, n_runs, n_train`.
+    """
+    if evidence.population is None:
+        return pd.DataFrame()
+    columns = ["variant", "batch_size", "learning_rate", "success", "low", "high", "n_runs"]
+    return evidence.population.by_batch_size[columns].assign(n_train=evidence.problem.n_train)
+
+
+def xor_batch_title(data: pd.DataFrame) -> str:
+    """Success of the first variant, the notes' own, at each batch size."""
+    n_train = int(data["n_train"].iloc[0])
+    rows = data[data["variant"] == data["variant"].iloc[0]].sort_values("batch_size")
+    parts = [
+        f"{words.percent(row.success)} {words.with_batch(int(row.batch_size), n_train)}"
+        for row in records(rows)
+    ]
+    return f"{rows['variant'].iloc[0]} networks learn XOR in {words.join(parts)}"
+
+
+def xor_batch_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A row a variant, a point and interval a batch size, in the batch sizes' colours."""
+    variants = list(dict.fromkeys(data["variant"]))
+    sizes = sorted(set(data["batch_size"]))
+    n_train = int(data["n_train"].iloc[0])
+    above = draw.key_height(len(sizes), narrow=narrow)
+    margins = draw.Margins(left=1.5 if narrow else 2.2, right=0.3, top=0.12, bottom=0.5)
+    height = 0.42 * len(variants) + margins.top + margins.bottom
+    figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, above=above)
+    draw.batch_key(figure, sizes, n_train, narrow=narrow)
+    low = max(0.0, float(data["low"].min()) - 0.05)
+    axes.set(xlim=(low, 1.01), ylim=(len(variants) - 0.4, -0.6))
+    axes.grid(visible=False)
+    axes.grid(axis="x", color=draw.GRID, linewidth=0.8)
+    for row in records(data):
+        shift = 0.22 * (sizes.index(row.batch_size) - (len(sizes) - 1) / 2)
+        y = variants.index(row.variant) + shift
+        colour = draw.batch_colour(int(row.batch_size), n_train)
+        axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2)
+        axes.plot(row.success, y, "o", color=colour, ms=5)
+    axes.set_yticks(np.arange(len(variants)), [_variant_name(v, narrow) for v in variants])
+    axes.tick_params(axis="y", labelcolor=draw.INK)
+    axes.xaxis.set_major_locator(draw.few_ticks())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    axes.set_xlabel("share of networks", loc="left")
+    draw.seeds_note(figure, data["n_runs"], "network")
+    return figure
+
+
+def boundaries_data(evidence: Evidence) -> pd.DataFrame:
+    """What a solved network and one of each cause of failure answer on a grid around the corners.
+
+    A row per network and point: `cause, x1, x2, y_hat, y` (the label at the four samples, else
+    NaN); the networks of `evidence.population.networks`, solved first; empty where there are none.
+    """
+    if evidence.population is None or not evidence.population.networks:
+        return pd.DataFrame()
+    corners = evidence.problem.X_train.astype(np.float64)
+    reach = 0.35 * float(corners.max() - corners.min())
+    axis = np.linspace(corners.min() - reach, corners.max() + reach, GRID_POINTS)
+    x1, x2 = (grid.ravel() for grid in np.meshgrid(axis, axis))
+    points = np.concatenate([np.column_stack([x1, x2]), corners])
+    labels = np.concatenate([np.full(len(x1), np.nan), evidence.problem.y_train])
+    parts = []
+    for cause, params in evidence.population.networks.items():
+        _, activations = forward(evidence.problem.network, params.astype(np.float64), points)
+        y_hat = np.asarray(activations[-1]).ravel()
+        part = {"cause": cause, "x1": points[:, 0], "x2": points[:, 1], "y_hat": y_hat, "y": labels}
+        parts.append(pd.DataFrame(part))
+    data = pd.concat(parts, ignore_index=True)
+    return data.sort_values("cause", key=lambda c: c != "solved", kind="stable", ignore_index=True)
+
+
+def boundaries_title(data: pd.DataFrame) -> str:
+    """How many samples the networks that are shown get right."""
+    samples = data[~data["y"].isna()]
+    right = (samples["y_hat"] > 0.5) == (samples["y"] > 0.5)
+    counts = right.groupby(samples["cause"], sort=False).sum()
+    parts = [f"{n} of 4 right ({cause})" for cause, n in counts.items()]
+    return f"What single networks have learned: {words.join(parts)}"
+
+
+def _field(axes: Axes, field: pd.DataFrame) -> None:
+    """One network's answers as shades, its boundary as a line, the four samples as points."""
+    samples = field[~field["y"].isna()]
+    grid = field[field["y"].isna()].pivot(index="x2", columns="x1", values="y_hat")
+    x1, x2, y_hat = grid.columns.to_numpy(float), grid.index.to_numpy(float), grid.to_numpy()
+    levels = [-0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.01]
+    axes.contourf(x1, x2, y_hat, levels=levels, colors=draw.FIELD_COLOURS)
+    if y_hat.min() < 0.5 < y_hat.max():
+        axes.contour(x1, x2, y_hat, levels=[0.5], colors=[draw.INK], linewidths=1.8)
+    for label, marker, fill in ((0, "s", draw.PAPER), (1, "o", draw.INK)):
+        part = samples[samples["y"] == label]
+        axes.plot(part["x1"], part["x2"], marker, color=draw.INK, mfc=fill, ms=9, mew=1.5, zorder=5)
+    axes.set(xlim=(x1[0], x1[-1]), ylim=(x2[0], x2[-1]))
+    axes.set(xticks=sorted(set(samples["x1"])), yticks=sorted(set(samples["x2"])))
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlabel("x1", loc="left")
+    axes.set_ylabel("x2", rotation=0, labelpad=2)
+
+
+def boundaries_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A square panel a network: solved first, then the causes of failure."""
+    fields = groups(data, "cause")
+    figure, axes = draw.squares(len(fields), narrow=narrow)
+    for panel, (cause, field) in zip(axes, fields, strict=True):
+        draw.head(panel, words.sentence(str(cause)))
+        _field(panel, field)
+    return figure
+
+
+FIGURES = {
+    "xor_answer": FigureSpec(
+        xor_answer_data,
+        xor_answer_figure,
+        xor_answer_title,
+        "Share of the networks that have learned XOR (all four right and loss below 0.1) and the "
+        "causes of failure of the others, by batch size, each at its own best learning rate. "
+        "Black line: 95% interval of the solved share.",
+    ),
+    "xor_success": FigureSpec(
+        xor_success_data,
+        xor_success_figure,
+        xor_success_title,
+        "Share of networks that have learned XOR (all four right and loss below 0.1) by "
+        "architecture, and the causes of failure of the rest, each at its best batch size and "
+        "learning rate. Black line: 95% interval of the solved share.",
+    ),
+    "xor_batch": FigureSpec(
+        xor_batch_data,
+        xor_batch_figure,
+        xor_batch_title,
+        "Share of networks that have learned XOR by architecture and batch size, each at its own "
+        "best learning rate, with 95% intervals clustered by block of networks.",
+    ),
+    "boundaries": FigureSpec(
+        boundaries_data,
+        boundaries_figure,
+        boundaries_title,
+        "What one network answers between and around the four samples of XOR: the darker, the "
+        "nearer to 1; the line is its decision boundary. Round: should be 1; square: should be 0.",
+    ),
+}

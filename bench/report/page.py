@@ -1,0 +1,272 @@
+"""The page of a study: report.html, one file that opens anywhere, and its figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.analysis.evidence import Evidence, Recommendation
+from bench.report import figures, settings, tables, theme, words
+from bench.report.answer import Answer, answer, question, subject
+from bench.report.frames import records
+from bench.report.glossary import GLOSSARY, gloss
+
+HERE = Path(__file__).resolve().parent
+HERO = ("answer", "xor_answer")
+"""Figures of the first screen: of data, and of populations."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on the page."""
+
+    name: str
+    title: str
+    reading: str
+    wide: Markup
+    narrow: Markup
+
+
+def environment() -> Environment:
+    """The templates' environment: everything that is not marked as safe is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["gloss"] = gloss
+    return made
+
+
+def stylesheet() -> Markup:
+    """The page's CSS with the figures' colours filled in."""
+    light, dark = theme.css_variables()
+    text = (HERE / "page.css").read_text(encoding="utf-8")
+    return Markup(text.replace("{{ light }}", light).replace("{{ dark }}", dark))
+
+
+def write(evidence: Evidence, folder: Path | str, about: Mapping[str, str] | None = None) -> Path:
+    """Write figures/ and report.html of a study.
+
+    Parameters
+    ----------
+    evidence
+        What the study found out.
+    folder
+        Where to; made if it does not exist.
+    about
+        Facts for the method that the evidence does not hold, in the order of the page: "Command",
+        "Date", "Machine", "Versions", ...
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    folder = Path(folder)
+    drawn = figures.save_all(evidence, folder / "figures")
+    page = folder / "report.html"
+    page.write_text(html(evidence, drawn, about or {}), encoding="utf-8")
+    return page
+
+
+def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[str, str]) -> str:
+    """The page's text."""
+    told = answer(evidence)
+    pictures = [_picture(one) for one in drawn]
+    hero = next((picture for picture in pictures if picture.name in HERO), None)
+    asked = question(evidence)
+    lines = setting_lines(evidence)
+    verdicts = tables.verdict_rows(evidence)
+    sections = [
+        ("set-this", "Set this") if lines else None,
+        ("how-sure", "How sure"),
+        ("verdicts", "Verdicts") if verdicts else None,
+        ("figures", "Figures"),
+        ("method", "Method"),
+        ("glossary", "Glossary"),
+    ]
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            subject=subject(evidence),
+            question=asked,
+            answer=told,
+            population=evidence.population is not None,
+            card=_card(evidence, told, asked, hero, about),
+            css=stylesheet(),
+            hero=hero,
+            sections=[section for section in sections if section],
+            settings=lines,
+            facts=facts(evidence),
+            costs=tables.cost_tables(evidence) if evidence.population is None else [],
+            here=tables.HERE,
+            warnings=evidence.warnings,
+            verdicts=verdicts,
+            figures=[picture for picture in pictures if picture is not hero],
+            arms=tables.arms_table(evidence),
+            method=method(evidence, about),
+            glossary=GLOSSARY,
+        )
+    )
+
+
+def _picture(drawn: figures.DrawnFigure) -> Picture:
+    """A drawn figure as elements of the page; its title and reading are its alternative text."""
+    alt = f"{drawn.title}. {drawn.reading}"
+    wide, narrow = (
+        Markup(theme.inline_svg(svg, f"{drawn.name}-{size}", alt))
+        for svg, size in ((drawn.wide, "w"), (drawn.narrow, "n"))
+    )
+    return Picture(drawn.name, drawn.title, drawn.reading, wide, narrow)
+
+
+def _card(
+    evidence: Evidence, told: Answer, asked: str, hero: Picture | None, about: Mapping[str, str]
+) -> dict[str, str]:
+    """What the index of all studies reads from the page."""
+    return {
+        "name": evidence.problem.name,
+        "subject": subject(evidence),
+        "question": asked,
+        "answer": told.sentences[0],
+        "date": about.get("Date", ""),
+        "picture": hero.name if hero else "",
+        "alt": hero.title if hero else "",
+    }
+
+
+def setting_lines(evidence: Evidence) -> list[settings.Setting]:
+    """Lines for scikit-learn and PyTorch: each program's own fastest batch size."""
+    network, rule = evidence.problem.network, evidence.rule
+    lines = []
+    for program, write_lines in (
+        ("scikit-learn", settings.scikit_learn),
+        ("PyTorch", settings.pytorch),
+    ):
+        chosen, why = _choice(evidence, program)
+        if chosen is not None:
+            setting = write_lines(network, rule, *chosen)
+            remark = f"{why} {setting.remark}".strip() if setting.code else setting.remark
+            lines.append(settings.Setting(program, setting.code, remark))
+    return lines
+
+
+def _choice(evidence: Evidence, program: str) -> tuple[tuple[int, float] | None, str]:
+    """Batch size and rate for a program, and why these."""
+    if evidence.population is not None:
+        best = evidence.population.success.iloc[0]
+        arm = int(best["batch_size"]), float(best["learning_rate"])
+        return arm, "The batch size and rate at which this network learns XOR most often."
+    timed: dict[str, Recommendation] = {rec.program: rec for rec in evidence.recommendations}
+    rec = timed.get(program) or evidence.recommendations[0]
+    if rec.cheapest is None:
+        return None, ""
+    why = f"The fastest of those that cannot be told apart in {program}."
+    if program not in timed:
+        why = f"{program} was not timed here: this is the choice by passes over the data."
+    return (rec.cheapest, rec.learning_rates[rec.cheapest]), why
+
+
+def facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """Numbers that say how sure the answer is: (value, what it is)."""
+    if evidence.population is not None:
+        return _population_facts(evidence)
+    n_train = evidence.problem.n_train
+    summary = evidence.summary
+    tuned = summary[(summary["protocol"] == "tuned") & (summary["target"] == evidence.target)]
+    found = [
+        (words.count(int(tuned["n_seeds"].max())), "reporting seeds at each batch size"),
+        (words.count(len(evidence.outcomes)), "training runs in all"),
+    ]
+    first = evidence.recommendations[0]
+    if first.runner_up is not None and first.best is not None:
+        row = next(r for r in records(first.ratios) if r.batch_size == first.runner_up)
+        text = words.times(row.ratio, row.low, row.high, "many")
+        name = words.sentence(words.batch_name(first.runner_up, n_train))
+        best = words.with_batch(first.best, n_train)
+        found.append((name, f"runner-up by passes over the data: {text} as {best}"))
+    return found
+
+
+def _population_facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """The same for populations."""
+    assert evidence.population is not None
+    own = evidence.population.success.iloc[0]
+    rows = evidence.population.by_batch_size
+    rows = rows[rows["variant"] == own["variant"]].sort_values("success", ascending=False)
+    found = [
+        (words.count(own["n_runs"]), "starts that report, at each batch size and rate"),
+        (words.count(own["n_seeds"]), "blocks that share an order of samples; intervals by block"),
+        (words.count(evidence.population.counts["n"].sum()), "networks trained in all"),
+    ]
+    if len(rows) > 1:
+        second = rows.iloc[1]
+        name = words.batch_name(int(second["batch_size"]), evidence.problem.n_train)
+        share = words.percent_interval(second["success"], second["low"], second["high"])
+        found.append((words.sentence(name), f"runner-up batch size: {share} learn XOR"))
+    return found
+
+
+def method(evidence: Evidence, about: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """Definitions, protocol, seeds, budget and targets, and how to make this page again."""
+    problem, options = evidence.problem, evidence.options
+    base = words.batch_name(int(options["base_batch_size"]), problem.n_train)
+    margin = words.number(float(options["margin"]))
+    targets = words.join(words.number(t) for t in evidence.targets)
+    split = f"{words.count(problem.n_train)} training samples"
+    if problem.has_test:
+        split += f", {words.count(len(problem.X_test))} held out as the test split"
+    network = problem.network
+    given = problem.updates_budget
+    budget = (
+        f"{words.count(given)} updates at every batch size."
+        if given
+        else "The larger of 30 passes and 300 updates, so that large batches get their chance."
+    )
+    rows = [
+        ("Data", [f"{split}. One fixed split: intervals are conditional on it.",
+                  *problem.preparation]),
+        ("Network", [
+            f"Widths {'-'.join(map(str, network.widths))}, {network.activation.replace('_', ' ')} "
+            f"hidden units, {network.output} output, {network.loss.replace('_', ' ')} loss, "
+            f"{words.count(network.n_params)} weights; update rule {evidence.rule}; "
+            f"initialization {problem.scheme.replace('_', ' ')}; 32-bit numbers."]),
+        ("Batches", [
+            "Consecutive cuts of a new permutation of the samples at each pass; the gradients of "
+            "a batch are averaged, of the shorter last one over its own size."]),
+        ("Seeds", [
+            "A seed fixes initial weights and orders, the same for every batch size and learning "
+            "rate. Seeds divisible by 3 tune: whatever is picked is picked on them. The others "
+            "report: every number on this page is theirs."]),
+        ("Learning rates", [
+            "16 rates in steps of half an octave at each batch size, more where the best lies at "
+            "the edge, then 16 in steps of an eighth of an octave around it. The pick: of the "
+            "rates at which at most 5% of the seeds fail, the one that reaches the target first."]),
+        ("Protocols", [
+            f"Tuned: each batch size at its own pick. Same: all at the pick of {base} (and of "
+            "batch size 1). Linear: that pick in proportion to the batch size."]),
+        ("Budget", [budget]),
+        ("Targets", [
+            f"Training losses {targets}; verdicts use the middle one. Reached: the first of two "
+            "consecutive evaluations at or below it, interpolated. Not reached within the budget, "
+            "or diverged, counts as infinitely long; no number stands in for it."]),
+        ("Seconds", [
+            "Updates times the seconds that one update takes at that batch size, measured in each "
+            "program on this machine, compilation and evaluation apart."]),
+        ("Intervals", [
+            "95%: of medians by order statistics, of shares exact (Clopper and Pearson), of the "
+            "rest by bootstrap over seeds. Two batch sizes are compared seed by seed."]),
+        ("Verdict rules", [
+            f"Supported: the whole interval lies beyond the margin ({margin} for ratios) in the "
+            "claimed direction. Refuted: beyond it in the other. No material difference: within "
+            "the margin. Undecided: everything else, and where another target says the opposite."]),
+    ]  # fmt: skip
+    return rows + [(name, [text]) for name, text in about.items() if text]

@@ -1,0 +1,489 @@
+"""Tables of the page: verdicts with their intervals, the cost of being wrong, all arms in numbers.
+
+Every function turns evidence into rows of words and percentages; the template only loops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.analysis.evidence import Evidence, Recommendation
+from bench.report import words
+from bench.report.frames import records
+
+VERDICT_CLASSES = {
+    "supported": "supported",
+    "refuted": "refuted",
+    "no material difference": "same",
+    "undecided": "undecided",
+}
+AXES = {
+    "epochs": "passes over the data",
+    "updates": "updates of the weights",
+    "examples": "samples seen",
+    "seconds": "time",
+}
+
+
+CLAIMS = {
+    "C1": "Updating after each sample is noisy",
+    "C2": "Updating after each sample is inefficient",
+    "C3": "Updating after each sample hurts the stability of convergence",
+    "C6": "The 2-2-1 network does not always learn XOR, although it could",
+    "C7": "An extra hidden layer solves that",
+    "C8": "A learning rate that is too large overshoots, one that is too small learns slowly",
+}
+"""The notes' claims."""
+MEASURES = {
+    "uphill share, same states": "Updates that raise the loss, from the same weights",
+    "uphill share, own states": "Updates that raise the loss, each in its own training",
+    "usable width": "Range of usable learning rates",
+    "failed runs at the same rate": "Failed runs at the same rate",
+    "spread": "Spread of the time over seeds",
+    "threshold": "Rate at which a seed begins to fail",
+    "threshold / B": "The same rate divided by the batch size",
+    "overshoot": "Four times the best rate",
+    "slow": "A quarter of the best rate",
+    "success": "Networks that learn XOR, at best",
+    "solves": "2-2-2-1 networks that learn XOR",
+    "helps": "2-2-2-1 networks that learn XOR",
+    "depth against width": "2-2-2-1 networks that learn XOR",
+}
+"""Measures in plain words."""
+MANY = 12
+"""Of a claim with more measures, those at three batch sizes are shown and the rest unfolds."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A common axis of interval plots; places on it are percentages of its width.
+
+    Parameters
+    ----------
+    kind
+        "ratio" (logarithmic), "octaves" or "points" (differences), "share".
+    low, high
+        Its ends.
+    ticks
+        (place, text) of its numbers.
+    """
+
+    kind: str
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+
+    def place(self, value: float) -> float:
+        """Where a value lies, in percent of the width; values beyond an end lie at it."""
+        if self.kind == "ratio":
+            if value <= 0:
+                return 0.0
+            position = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            position = (value - self.low) / (self.high - self.low)
+        return round(100 * min(max(position, 0.0), 1.0), 2)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An interval on its scale, in percent of the width; None where there is nothing to draw."""
+
+    low: float
+    high: float
+    value: float | None
+    below: bool
+    above: bool
+    null: float
+    margin_low: float
+    margin_high: float
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One verdict: what was measured, the word, the effect in words, its plot, how it was done."""
+
+    label: str
+    verdict: str
+    css: str
+    effect: str
+    plot: Plot
+    details: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MeasureGroup:
+    """Measures on one scale."""
+
+    scale: Scale
+    axis_title: str
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim: its statement, a headline over all its measures, and the measures by scale.
+
+    `more` holds the measures that unfold, `n_more` their number.
+    """
+
+    claim: str
+    statement: str
+    headline: str
+    verdict: str
+    css: str
+    groups: tuple[MeasureGroup, ...]
+    more: tuple[MeasureGroup, ...]
+    n_more: int
+    definitions: tuple[str, ...]
+
+
+def scale_kind(claim: dict[str, Any]) -> str:
+    """Which scale a claim's effect is drawn on."""
+    if claim["kind"] == "difference":
+        return "octaves" if "width" in claim["measure"] else "points"
+    return "share" if claim["kind"] == "share below" else str(claim["kind"])
+
+
+def scales(claims: Iterable[dict[str, Any]]) -> dict[str, Scale]:
+    """The common scale of each kind that occurs, wide enough for all its finite numbers."""
+    values: dict[str, list[float]] = {}
+    for claim in claims:
+        ends = [claim["effect"], claim["low"], claim["high"]]
+        finite = [float(v) for v in ends if v is not None and math.isfinite(v)]
+        values.setdefault(scale_kind(claim), []).extend(finite)
+    makers = {"ratio": _ratio_scale, "octaves": _octave_scale, "share": _share_scale}
+    return {kind: makers.get(kind, _point_scale)(numbers) for kind, numbers in values.items()}
+
+
+def _ratio_scale(values: Sequence[float]) -> Scale:
+    """Powers of 2 from the least to the greatest ratio, at most from 1/32 to 256."""
+    logs = [math.log2(v) for v in values if v > 0]
+    low = max(-5, min(-1, math.floor(min(logs, default=0) - 0.2)))
+    high = min(8, max(2, math.ceil(max(logs, default=0) + 0.2)))
+    every = 1 if high - low <= 6 else 2
+    shown = [k for k in range(low, high + 1) if k % every == 0]
+    scale = Scale("ratio", 2.0**low, 2.0**high, ())
+    ticks = [(scale.place(2.0**k), f"{2**k}" if k >= 0 else f"1/{2**-k}") for k in shown]
+    return Scale("ratio", scale.low, scale.high, tuple(ticks))
+
+
+def _linear_scale(kind: str, low: float, high: float, step: float, unit: float, end: str) -> Scale:
+    """A linear scale with a tick every `step`, written in `unit`s with `end` behind."""
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    scale = Scale(kind, low, high, ())
+    ticks = []
+    for k in range(round((high - low) / step) + 1):
+        value = low + k * step
+        text = f"{value / unit:+.0f}{end}" if abs(value) > step / 2 else "0"
+        ticks.append((scale.place(value), text.replace("-", "−")))
+    return Scale(kind, low, high, tuple(ticks))
+
+
+def _point_scale(values: Sequence[float]) -> Scale:
+    """Percentage points, zero within."""
+    low, high = min([-0.1, *values]), max([0.1, *values])
+    step = next(s for s in (0.1, 0.25, 0.5, 1.0) if (high - low) / s <= 5 or s == 1.0)
+    return _linear_scale("points", low, high, step, 0.01, "")
+
+
+def _octave_scale(values: Sequence[float]) -> Scale:
+    """Octaves, zero within."""
+    low, high = min([-1.0, *values]), max([1.0, *values])
+    step = next(s for s in (1.0, 2.0, 4.0, 8.0) if (high - low) / s <= 6 or s == 8.0)
+    return _linear_scale("octaves", low, high, step, 1.0, "")
+
+
+def _share_scale(_: Sequence[float]) -> Scale:
+    """Shares from nothing to all."""
+    places = (0.0, 25.0, 50.0, 75.0, 100.0)
+    return Scale("share", 0.0, 1.0, tuple((place, f"{place:.0f}%") for place in places))
+
+
+AXIS_TITLES = {
+    "ratio": "ratio; above 1 the claim holds",
+    "points": "difference in percentage points; above 0 the claim holds",
+    "octaves": "difference in octaves (doublings); above 0 the claim holds",
+    "share": "share of networks",
+}
+
+
+def plot(claim: dict[str, Any], scale: Scale) -> Plot:
+    """The interval plot of one verdict: the margin around the null value is to be shaded."""
+    low, high, value = (_number(claim[name]) for name in ("low", "high", "effect"))
+    margin = float(claim["margin"])
+    null, margin_low, margin_high = {
+        "ratio": (1.0, 1 / margin if margin else 1.0, margin or 1.0),
+        "share": (margin, margin, margin),  # nothing to shade: a share is held against the margin
+    }.get(scale.kind, (0.0, -margin, margin))
+    return Plot(
+        low=scale.place(scale.low if math.isnan(low) else low),
+        high=scale.place(scale.high if math.isnan(high) else high),
+        value=scale.place(value) if scale.low <= value <= scale.high else None,
+        below=math.isnan(low) or low < scale.low,
+        above=math.isnan(high) or high > scale.high,
+        null=scale.place(null),
+        margin_low=scale.place(margin_low),
+        margin_high=scale.place(margin_high),
+    )
+
+
+def _number(value: object) -> float:
+    """A number, NaN for none."""
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]
+
+
+def effect_words(claim: dict[str, Any]) -> str:
+    """An effect and its interval in words, in the unit of its kind."""
+    value, low, high = (_number(claim[name]) for name in ("effect", "low", "high"))
+    kind = scale_kind(claim)
+    if math.isnan(value):
+        return "undetermined"
+    if kind == "ratio":
+        return words.times(value, low, high, _adjective(claim))
+    if kind == "share":
+        return words.percent_interval(value, low, high)
+    unit, name = (1.0, "octaves") if kind == "octaves" else (0.01, "points")
+    sign = "+" if value > 0 else ""
+    return f"{sign}{words.quantity(value / unit, low / unit, high / unit, name)}"
+
+
+def _adjective(claim: dict[str, Any]) -> str:
+    """How a ratio of such things is said: times as many passes, as long a time."""
+    return {"updates": "many", "epochs": "many", "seconds": "long"}.get(claim["axis"], "large")
+
+
+def measure_label(claim: dict[str, Any], n_train: int) -> str:
+    """What one verdict measures, in words: measure, axis or program, which arms, which rates."""
+    name = MEASURES.get(claim["measure"], words.sentence(str(claim["measure"])))
+    if claim["program"]:
+        name = f"Time in {claim['program']}"
+    elif claim["claim"] == "C2":
+        name = words.sentence(AXES.get(claim["axis"], claim["axis"]))
+    parts = [name]
+    against, base = claim["against"], claim["base_batch_size"]
+    if isinstance(against, str):
+        parts.append(f"against {against}")
+    elif against is not None:
+        parts.append(f"against {words.batch_name(int(against), n_train)}")
+    elif claim["batch_size"] is not None:
+        parts.append(words.with_batch(int(claim["batch_size"]), n_train))
+    if claim["protocol"] == "same" and base is not None:
+        parts.append(f"the rate tuned {words.with_batch(int(base), n_train)}")
+    return ", ".join(parts)
+
+
+def _details(claim: dict[str, Any]) -> tuple[str, ...]:
+    """What unfolds under a verdict: p-values, other targets, undetermined pairs."""
+    details = []
+    p_value = _number(claim.get("p_value"))
+    if not math.isnan(p_value):
+        text = f"p = {_p(p_value)}"
+        holm = _number(claim.get("p_holm"))
+        if not math.isnan(holm):
+            text += f", {_p(holm)} after Holm's correction"
+        details.append(f"{text} (shown, not used: the verdict is the interval's).")
+    others = claim.get("other_targets") or {}
+    if others:
+        told = [f"{verdict} at {words.number(float(t))}" for t, verdict in others.items()]
+        details.append(f"At the other targets: {words.join(told)}.")
+    undetermined = int(claim.get("n_undetermined") or 0)
+    if undetermined:
+        details.append(f"{words.plural(undetermined, 'pair')} of seeds could not be ordered.")
+    return tuple(details)
+
+
+def _p(value: float) -> str:
+    """A p-value; tiny ones as a bound."""
+    return "under 0.0001" if value < 1e-4 else words.number(value)
+
+
+def verdict_rows(evidence: Evidence) -> list[ClaimRow]:
+    """One row a claim, in the order of their numbers, with all its measures."""
+    common = scales(evidence.claims)
+    names = dict.fromkeys(claim["claim"] for claim in evidence.claims)
+    n_train = evidence.problem.n_train
+    return [
+        _claim_row([c for c in evidence.claims if c["claim"] == name], common, n_train)
+        for name in names
+    ]
+
+
+def _claim_row(claims: list[dict[str, Any]], common: dict[str, Scale], n_train: int) -> ClaimRow:
+    """One claim's row."""
+    shown, more = claims, list[dict[str, Any]]()
+    if len(claims) > MANY:
+        sizes = sorted({claim["batch_size"] for claim in claims})
+        first = {sizes[0], sizes[len(sizes) // 2], sizes[-1]}
+        shown = [claim for claim in claims if claim["batch_size"] in first]
+        more = [claim for claim in claims if claim["batch_size"] not in first]
+    verdicts = list(dict.fromkeys(str(claim["verdict"]) for claim in claims))
+    overall = verdicts[0] if len(verdicts) == 1 else "it depends"
+    if {"supported", "refuted"} <= set(verdicts):
+        overall = "contradictory"
+    return ClaimRow(
+        claim=claims[0]["claim"],
+        statement=CLAIMS.get(claims[0]["claim"], claims[0]["statement"]),
+        headline=headline(claims, n_train),
+        verdict=overall,
+        css=VERDICT_CLASSES.get(overall, "mixed"),
+        groups=_groups(shown, common, n_train),
+        more=_groups(more, common, n_train),
+        n_more=len(more),
+        definitions=tuple(dict.fromkeys(c["definition"] for c in claims)),
+    )
+
+
+def _groups(
+    claims: list[dict[str, Any]], common: dict[str, Scale], n_train: int
+) -> tuple[MeasureGroup, ...]:
+    """Measures by scale, in the order in which the scales come."""
+    groups = []
+    for kind in dict.fromkeys(scale_kind(claim) for claim in claims):
+        measures = tuple(
+            Measure(
+                label=measure_label(claim, n_train),
+                verdict=claim["verdict"],
+                css=VERDICT_CLASSES[claim["verdict"]],
+                effect=effect_words(claim),
+                plot=plot(claim, common[kind]),
+                details=_details(claim),
+            )
+            for claim in claims
+            if scale_kind(claim) == kind
+        )
+        groups.append(MeasureGroup(common[kind], AXIS_TITLES[kind], measures))
+    return tuple(groups)
+
+
+def headline(claims: Sequence[dict[str, Any]], n_train: int) -> str:
+    """What a claim's measures say together; a contradiction comes first."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for claim in claims:
+        names = found.setdefault(str(claim["verdict"]), {})
+        names.setdefault(_short_name(claim), []).append(claim)
+    if len(found) == 1:
+        verdict, total = next(iter(found)), len(claims)
+        return f"{words.sentence(verdict)}" + (f" by all {total} measures." if total > 1 else ".")
+    parts = []
+    for verdict in VERDICT_CLASSES:
+        names = found.get(verdict, {})
+        others = [name for other, some in found.items() if other != verdict for name in some]
+        told = [_told(name, names[name], name in others, n_train) for name in names]
+        if told:
+            parts.append(f"{words.sentence(verdict)}: {words.join(told)}.")
+    start = "The measures contradict each other. " if {"supported", "refuted"} <= set(found) else ""
+    return start + " ".join(parts)
+
+
+def _told(name: str, claims: list[dict[str, Any]], ambiguous: bool, n_train: int) -> str:
+    """A measure's name; with the arm where another arm's verdict differs."""
+    if not ambiguous:
+        return name
+    if len(claims) > 2:
+        return f"{name} at {len(claims)} batch sizes"
+    arms = [
+        f"against {words.batch_name(int(c['against']), n_train)}"
+        if isinstance(c["against"], int | float)
+        else words.with_batch(int(c["batch_size"]), n_train)
+        for c in claims
+    ]
+    return f"{name} ({words.join(dict.fromkeys(arms))})"
+
+
+def _short_name(claim: dict[str, Any]) -> str:
+    """A measure in a few words."""
+    if claim["program"]:
+        return f"time in {claim['program']}"
+    if claim["claim"] == "C2":
+        return AXES.get(claim["axis"], str(claim["axis"]))
+    name = MEASURES.get(claim["measure"], str(claim["measure"]))
+    return name[:1].lower() + name[1:]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """The 3 x 3 table around a recommendation: half, same, double rate by half, same, double batch.
+
+    `rows` holds (row name, cells); a cell is (effect, interval, where, shade 0 to 4), or None where
+    nothing was tried.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, str, str, int] | None, ...]], ...]
+
+
+HERE = "this choice"
+FACTOR_WORDS = {0.5: "half", 1.0: "this", 2.0: "double"}
+
+
+def cost_tables(evidence: Evidence) -> list[CostTable]:
+    """A table for the passes and one for each program."""
+    n_train = evidence.problem.n_train
+    return [_cost_table(rec, n_train) for rec in evidence.recommendations if len(rec.costs)]
+
+
+def _cost_table(rec: Recommendation, n_train: int) -> CostTable:
+    """One recommendation's table."""
+    title = f"Time in {rec.program}" if rec.program else "Passes over the data"
+    cells = {(row.batch_factor, row.rate_factor): row for row in records(rec.costs)}
+    rows = []
+    for batch_factor, name in FACTOR_WORDS.items():
+        line = []
+        for rate_factor in FACTOR_WORDS:
+            row = cells.get((batch_factor, rate_factor))
+            line.append(None if row is None else _cost_cell(row, n_train))
+        rows.append((f"{name} batch", tuple(line)))
+    columns = tuple(f"{name} rate" for name in FACTOR_WORDS.values())
+    return CostTable(title, columns, tuple(rows))
+
+
+def _cost_cell(row: Any, n_train: int) -> tuple[str, str, str, int]:
+    """Effect, interval, arm, and how dark: five steps from no cost to four times and more."""
+    arm = (
+        f"{words.batch_label(int(row.batch_size), n_train)}, rate {words.number(row.learning_rate)}"
+    )
+    ratio, low, high = float(row.ratio), float(row.low), float(row.high)
+    if row.batch_factor == 1 and row.rate_factor == 1:
+        return HERE, "", arm, 0
+    if math.isnan(ratio):
+        return "undetermined", "", arm, 0
+    if math.isinf(ratio):
+        return "not reached", "", arm, 4
+    shade = min(4, max(0, round(2 * math.log2(ratio)))) if ratio > 0 else 0
+    bounds = [words.number(v) if math.isfinite(v) else "not reached" for v in (low, high)]
+    return f"{words.number(ratio)} times", f"[{bounds[0]}, {bounds[1]}]", arm, shade
+
+
+def arms_table(evidence: Evidence) -> list[dict[str, str]]:
+    """Every tuned arm at the middle target, in words: a row a batch size."""
+    summary = evidence.summary
+    rows = summary[(summary["protocol"] == "tuned") & (summary["target"] == evidence.target)]
+    table = []
+    for row in records(rows.sort_values("batch_size")):
+        budget = f"{words.number(row.budget_epochs)} passes"
+        per_pass = math.ceil(evidence.problem.n_train / row.batch_size)
+        limit = f"{words.count(row.budget_epochs * per_pass)} updates"
+        table.append(
+            {
+                "batch size": words.batch_label(int(row.batch_size), evidence.problem.n_train),
+                "learning rate": words.number(row.learning_rate),
+                "passes": words.quantity(
+                    row.epochs, row.epochs_low, row.epochs_high, "passes", budget
+                ),
+                "updates": words.quantity(
+                    row.updates, row.updates_low, row.updates_high, "updates", limit
+                ),
+                "time in batchbench": words.duration_interval(
+                    row.seconds, row.seconds_low, row.seconds_high, budget
+                ),
+                "target reached": words.percent_interval(
+                    row.success_rate, row.success_low, row.success_high
+                ),
+                "failed": words.percent(row.failed_rate),
+            }
+        )
+    return table
