@@ -7,11 +7,12 @@ point estimates and counted against every verdict in intervals of comparisons.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 Floats = NDArray[np.float64]
 TAIL = 0.025  # each side of a 95% interval
@@ -85,9 +86,9 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     k and n need not be whole: effective sizes are not.
     """
     k, n = np.asarray(k, float), np.asarray(n, float)
-    # betaincinv of a parameter of 0 is NaN: there the bound is 0 or 1
-    low = np.where(k > 0, stats.beta.ppf(TAIL, np.maximum(k, TIE), n - k + 1), 0.0)
-    high = np.where(k < n, stats.beta.ppf(1 - TAIL, k + 1, np.maximum(n - k, TIE)), 1.0)
+    # A beta distribution has no parameter of 0: there the bound is 0 or 1
+    low = np.where(k > 0, special.betaincinv(np.maximum(k, TIE), n - k + 1, TAIL), 0.0)
+    high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, TIE), 1 - TAIL), 1.0)
     return low, high
 
 
@@ -124,6 +125,7 @@ def share_interval(flags: ArrayLike, clusters: ArrayLike | None = None) -> Estim
     return clustered_proportion(np.bincount(index, weights=flags), np.bincount(index))
 
 
+@cache
 def median_ranks(n: int) -> tuple[int, int]:
     """Ranks (from 1) of the order statistics that enclose the median; 0 and n + 1 are no bound.
 
