@@ -234,9 +234,13 @@ def _product(shape: tuple[int, int], small: Small) -> Callable[..., None]:
     return add
 
 
-_forward_scalars = _product(REGISTERS.scalar_tile, chained_tile)
-_forward_vectors = _product(REGISTERS.vector_tile, chained_tile)
-_add_outer = _product(REGISTERS.vector_tile, tile)
+_wide, _pair, _column = REGISTERS.vector_tile, REGISTERS.scalar_tile, (8, 1)
+_forward_vectors = _product(_wide, chained_tile)
+_forward_pair = _product(_pair, chained_tile)
+_forward_column = _product(_column, chained_tile)
+_outer_wide = _product(_wide, tile)
+_outer_pair = _product(_pair, tile)
+_outer_column = _product(_column, tile)
 
 
 @inner
@@ -251,8 +255,16 @@ def _add_product(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
 
 @overload(_add_product)
 def _choose_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
-    add = _forward_scalars if A.instance_class is Scalars else _forward_vectors
-    return lambda C, A, B, m, n, depth: add(C, A, B, m, n, depth)
+    if A.instance_class is Vectors:
+        return lambda C, A, B, m, n, depth: _forward_vectors(C, A, B, m, n, depth)
+
+    def add(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+        if n == 1:
+            _forward_column(C, A, B, m, n, depth)
+        else:
+            _forward_pair(C, A, B, m, n, depth)
+
+    return add
 
 
 @inner
@@ -261,4 +273,9 @@ def add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
 
     So the gradient of W and that of a transposed copy of W are equal to the bit.
     """
-    _add_outer(C, A, B, m, n, depth)
+    if n == 1:
+        _outer_column(C, A, B, m, n, depth)
+    elif n < _wide[1]:
+        _outer_pair(C, A, B, m, n, depth)
+    else:
+        _outer_wide(C, A, B, m, n, depth)
