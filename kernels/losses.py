@@ -134,7 +134,8 @@ def block_loss(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     for k in range(n_outputs):
         z = load(A, at + k * step) - largest
         total = total + exp(z)
-        value = value - splat(A, y[k]) * z
+        if y[k] > 0.0:  # else z may be -infinity, where logits lie further apart than the dtype goes
+            value = value - splat(A, y[k]) * z
     return value + log(total)
 
 
@@ -214,7 +215,8 @@ def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
     for j in range(0, columns * step, step):
         z = load(A, at + j) - largest
         total = total + exp(z)
-        value = value - load(y, j) * z
+        target = load(y, j)
+        value = value - where_less(splat(A, 0.0), target, target * z, splat(A, 0.0))
     return splat(A, reduce_add(value)) + log(splat(A, reduce_add(total)))
 
 
