@@ -100,7 +100,7 @@ def analyse(
         summary=summary(runs, arms, problem.targets, axes, stability[stability.kind == "failed"]),
         cells=cell_table(runs, problem.n_train, MIDDLE),
         stability=stability,
-        widths=width_table(runs, problem, picks),
+        widths=width_table(runs, picks),
         thresholds=threshold_table(runs, options.get("learning_rates")),
         noise=noise,
         uphill=uphill,
@@ -121,11 +121,9 @@ def stability_table(runs: Runs, problem: Problem, rule: str) -> pd.DataFrame:
     return table.assign(rule=rule, mean_batch=batch)
 
 
-def width_table(runs: Runs, problem: Problem, picks: pd.DataFrame) -> pd.DataFrame:
+def width_table(runs: Runs, picks: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of `Evidence.widths`."""
-    rows = [
-        usable_width(runs, b, MIDDLE, stream(problem, "usable width", b)) for b in picks.batch_size
-    ]
+    rows = [usable_width(runs, b, MIDDLE, stream("usable width", b)) for b in picks.batch_size]
     return pd.concat([picks[["rule", "batch_size", "mean_batch"]], pd.DataFrame(rows)], axis=1)
 
 
@@ -186,13 +184,11 @@ def noise_tables(
     arms = {arm.batch_size: arm for arm in tuned}
     states = states_along(problem, runs, arms[base])
     few = states.of_seeds(np.unique(states.seed)[:NOISE_SEEDS].tolist())
-    noise = gradient_noise(problem, few, list(arms), stream(problem, "gradient noise"))
+    noise = gradient_noise(problem, few, list(arms), stream("gradient noise"))
     compared = [arms.get(b) for b in dict.fromkeys([1, base, problem.n_train])]
     if rule != "sgd" or None in compared:
         return noise, pd.DataFrame()
-    uphill = uphill_table(
-        problem, runs, [a for a in compared if a], states, stream(problem, "uphill")
-    )
+    uphill = uphill_table(problem, runs, [a for a in compared if a], states, stream("uphill"))
     return noise, uphill
 
 

@@ -207,9 +207,7 @@ def noisy(evidence: Evidence) -> list[Row]:
             pairs = pd.concat([shares[states].get(b) for b in (1, other)], axis=1).dropna()
             differences = pairs.to_numpy() @ np.array([1.0, -1.0])
             measure = f"uphill share, {states} states"
-            effect = bootstrap(
-                differences, lambda d: d.mean(axis=1), stream(evidence.problem, measure, other)
-            )
+            effect = bootstrap(differences, lambda d: d.mean(axis=1), stream(measure, other))
             about = {"batch_size": 1, "against": other, "statement": NOISY}
             about |= {"protocol": "tuned", "target": evidence.target}
             rows.append(judged("C1", measure, effect, "difference", MARGIN_UPHILL, **about))
@@ -251,7 +249,7 @@ def unstable(evidence: Evidence) -> list[Row]:
 
 def _width(evidence: Evidence, runs: Runs, other: int) -> Row:
     """Usable width of the other batch size minus that of B = 1."""
-    rng = stream(evidence.problem, "usable width", other)
+    rng = stream("usable width", other)
     effect = width_difference(runs, other, 1, MIDDLE, rng)
     about = _against(other) | {"protocol": "tuned", "target": evidence.target}
     return judged("C3", "usable width", effect, "difference", MARGIN_WIDTH, **about)
@@ -277,7 +275,7 @@ def _spread(evidence: Evidence, runs: Runs, other: int) -> Row:
     ours, theirs = runs.pairs(arms[1], arms[other])
 
     def measure(k: int) -> Estimate:
-        hit, rng = f"hit_{k}", stream(evidence.problem, "spread", other, k)
+        hit, rng = f"hit_{k}", stream("spread", other, k)
         return spread_ratio(ours[hit].to_numpy(float), theirs[hit].to_numpy(float), rng)
 
     effect, about = by_target(evidence, measure)

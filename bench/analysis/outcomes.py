@@ -201,14 +201,16 @@ def _broken_layers(problem: Problem, params: NDArray[np.float32]) -> tuple[Bools
         rows = np.concatenate([W, b[..., None]], axis=2)
         dead |= units == 0
         one_unit |= units == 1
-        symmetric |= (units > 1) & _parallel(rows, alive)
+        cosine = _cosines(rows)
+        # tanh is odd: a unit and its negative carry the same
+        cosine = np.abs(cosine) if network.activation == "tanh" else cosine
+        compared = alive[:, :, None] & alive[:, None, :]
+        symmetric |= (units > 1) & ((cosine > PARALLEL) | ~compared).all(axis=(1, 2))
     # A deeper network can still build XOR on one unit
     return dead, one_unit & (network.n_layers == 2), symmetric
 
 
-def _parallel(rows: NDArray[np.floating[Any]], alive: Bools) -> Bools:
-    """Whether all living units' rows (n, units, n_in + 1) point the same way."""
+def _cosines(rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Cosines between the rows (n, units, k) of each network: (n, units, units)."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)
-    cosine = unit @ np.swapaxes(unit, 1, 2)
-    compared = alive[:, :, None] & alive[:, None, :]
-    return np.asarray(((cosine > PARALLEL) | ~compared).all(axis=(1, 2)))
+    return np.asarray(unit @ np.swapaxes(unit, 1, 2))

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.analysis.arms import Arm, Runs
-from bench.analysis.intervals import Estimate, bootstrap, median, median_interval, share_interval
+from bench.analysis.intervals import Estimate, bootstrap, median, share_interval
 
 Floats = NDArray[np.float64]
 
@@ -201,28 +201,43 @@ def deviations(times: Floats, axis: int = 0) -> Floats:
     return np.where(np.isnan(found), np.inf, found)
 
 
-def spread(times: Floats, clusters: NDArray[np.int64] | None = None) -> Estimate:
-    """Median of abs(log T - median log T) over runs (n,), NaN left out, order statistics."""
-    known = ~np.isnan(times)
-    return median_interval(deviations(times[known]), None if clusters is None else clusters[known])
+def log_spread(drawn: Floats) -> Floats:
+    """Log of the median deviation of samples of runs: (draws, ...) from times (draws, n, ...)."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(median(deviations(drawn, axis=1), axis=1)))
+
+
+def spread(times: Floats, rng: np.random.Generator | None) -> Estimate:
+    """Median of abs(log T - median log T) over runs (n,), NaN left out, bootstrap over them.
+
+    Order statistics of the deviations would ignore that their centre is estimated: on skewed
+    times a nominal 95% covered 87%. Without a generator (runs that are not independent) the
+    interval is open.
+    """
+    known = times[~np.isnan(times)]
+    if rng is None or len(known) == 0:
+        value = float(median(deviations(known)))
+        return Estimate(value, 0.0, np.inf, len(known), identified=False)
+    return _exponential(bootstrap(known, log_spread, rng, draws=1000))
 
 
 def spread_ratio(times_a: Floats, times_b: Floats, rng: np.random.Generator) -> Estimate:
-    """Spread of arm a over spread of arm b, (n,) each, seeds resampled together.
-
-    The log of the ratio is bootstrapped; not identified (0 to inf) where half the runs of both
-    arms reach nothing.
-    """
+    """Spread of arm a over spread of arm b, (n,) each, seeds resampled together."""
     known = ~np.isnan(times_a) & ~np.isnan(times_b)
     both = np.stack([times_a[known], times_b[known]], axis=1)
 
     def log_ratio(drawn: Floats) -> Floats:
-        found = median(deviations(drawn, axis=1), axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.log(found[:, 0]) - np.log(found[:, 1]))
+        found = log_spread(drawn)
+        with np.errstate(invalid="ignore"):  # neither arm reaches the target in half its runs
+            return np.asarray(found[:, 0] - found[:, 1])
 
-    value, low, high, n, identified = bootstrap(both, log_ratio, rng)
-    return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n, identified)
+    return _exponential(bootstrap(both, log_ratio, rng))
+
+
+def _exponential(found: Estimate) -> Estimate:
+    """Return the estimate of a logarithm as one of the quantity itself."""
+    value, low, high = (float(np.exp(x)) for x in found[:3])
+    return found._replace(value=value, low=low, high=high)
 
 
 def thresholds(runs: Runs, coarse: Sequence[float] | None = None) -> pd.DataFrame:

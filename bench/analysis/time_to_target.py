@@ -16,6 +16,7 @@ from bench.analysis.arms import OURS, Arm, Axis, Runs, each_run_once, mean_batch
 from bench.analysis.intervals import Estimate, median, median_interval, share_interval
 from bench.analysis.outcomes import first_hit, outcome_rows
 from bench.analysis.stability import FAILING_SHARE, add_failures, spread
+from bench.analysis.streams import stream
 from bench.experiments import Block, BlockResult
 from bench.problems import Problem
 
@@ -292,6 +293,7 @@ def arm_statistics(runs: Runs, arm: Arm, axes: Sequence[Axis], target: int) -> d
     success = share_interval(
         np.isfinite(hits[known]), None if clusters is None else clusters[known]
     )
+    rng = None if runs.population else stream("spread of an arm", arm.batch_size, target)
     units = {axis.name: axis.per_example[arm.batch_size] for axis in axes if axis.program in OWN}
     budgets = found.budget_examples.to_numpy(float)
     row: dict[str, Any] = {
@@ -302,7 +304,7 @@ def arm_statistics(runs: Runs, arm: Arm, axes: Sequence[Axis], target: int) -> d
         "budget_epochs": budgets.max(initial=0.0) * units["epochs"],
         **_columns("success", success, value="success_rate"),
         "ert_examples": expected_running_time(hits, budgets),
-        **_columns("spread", spread(hits, clusters)),
+        **_columns("spread", spread(hits, rng)),
     }
     examples = median_interval(hits, clusters)
     for name in ("examples", "updates", "epochs", "seconds"):
