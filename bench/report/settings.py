@@ -109,7 +109,7 @@ def pytorch(network: Network, rule: str, batch_size: int, learning_rate: float) 
         f"    train, batch_size={batch_size}, shuffle=True",
         ")",
     ]
-    remark = "train is your training data set of (x, y), scaled as described under Method."
+    remark = "train is your training data set of (x, y), prepared as under Method."
     return Setting("PyTorch", "\n".join(lines), remark)
 
 

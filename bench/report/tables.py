@@ -41,18 +41,20 @@ MEASURES = {
     "uphill share, same states": "Updates that raise the loss, from the same weights",
     "uphill share, own states": "Updates that raise the loss, each in its own training",
     "usable width": "Range of usable learning rates",
-    "failed runs at the same rate": "Failed runs at the same rate",
+    "failed runs at the same rate": "Failed runs",
     "spread": "Spread of the time over seeds",
     "threshold": "Rate at which a seed begins to fail",
     "threshold / B": "The same rate divided by the batch size",
     "overshoot": "Four times the best rate",
     "slow": "A quarter of the best rate",
     "success": "Networks that learn XOR, at best",
-    "solves": "2-2-2-1 networks that learn XOR",
-    "helps": "2-2-2-1 networks that learn XOR",
-    "depth against width": "2-2-2-1 networks that learn XOR",
+    "solves": "Solves it: 2-2-2-1 networks that learn XOR",
+    "helps": "Makes it easier: 2-2-2-1 networks that learn XOR",
+    "depth against width": "Beats more width: 2-2-2-1 networks that learn XOR",
 }
 """Measures in plain words."""
+LEADING = {"C7": "solves"}
+"""The measure whose verdict is the claim's own, where the others answer further questions."""
 MANY = 12
 """Of a claim with more measures, those at three batch sizes are shown and the rest unfolds."""
 
@@ -271,7 +273,7 @@ def measure_label(claim: dict[str, Any], n_train: int) -> str:
     elif claim["batch_size"] is not None:
         parts.append(words.with_batch(int(claim["batch_size"]), n_train))
     if claim["protocol"] == "same" and base is not None:
-        parts.append(f"the rate tuned {words.with_batch(int(base), n_train)}")
+        parts.append(f"both at the rate tuned {words.with_batch(int(base), n_train)}")
     return ", ".join(parts)
 
 
@@ -319,10 +321,7 @@ def _claim_row(claims: list[dict[str, Any]], common: dict[str, Scale], n_train: 
         first = {sizes[0], sizes[len(sizes) // 2], sizes[-1]}
         shown = [claim for claim in claims if claim["batch_size"] in first]
         more = [claim for claim in claims if claim["batch_size"] not in first]
-    verdicts = list(dict.fromkeys(str(claim["verdict"]) for claim in claims))
-    overall = verdicts[0] if len(verdicts) == 1 else "it depends"
-    if {"supported", "refuted"} <= set(verdicts):
-        overall = "contradictory"
+    overall = overall_verdict(claims)
     return ClaimRow(
         claim=claims[0]["claim"],
         statement=CLAIMS.get(claims[0]["claim"], claims[0]["statement"]),
@@ -334,6 +333,15 @@ def _claim_row(claims: list[dict[str, Any]], common: dict[str, Scale], n_train: 
         n_more=len(more),
         definitions=tuple(dict.fromkeys(c["definition"] for c in claims)),
     )
+
+
+def overall_verdict(claims: Sequence[dict[str, Any]]) -> str:
+    """One word for all measures of a claim: their common verdict, or that they have none."""
+    leading = LEADING.get(claims[0]["claim"])
+    verdicts = {str(c["verdict"]) for c in claims if leading in (None, c["measure"])}
+    if len(verdicts) == 1:
+        return verdicts.pop()
+    return "contradictory" if {"supported", "refuted"} <= verdicts else "it depends"
 
 
 def _groups(
@@ -366,7 +374,8 @@ def headline(claims: Sequence[dict[str, Any]], n_train: int) -> str:
         names.setdefault(_short_name(claim), []).append(claim)
     if len(found) == 1:
         verdict, total = next(iter(found)), len(claims)
-        return f"{words.sentence(verdict)}" + (f" by all {total} measures." if total > 1 else ".")
+        by = {1: "", 2: " by both measures"}.get(total, f" by all {total} measures")
+        return f"{words.sentence(verdict)}{by}."
     parts = []
     for verdict in VERDICT_CLASSES:
         names = found.get(verdict, {})
@@ -374,7 +383,8 @@ def headline(claims: Sequence[dict[str, Any]], n_train: int) -> str:
         told = [_told(name, names[name], name in others, n_train) for name in names]
         if told:
             parts.append(f"{words.sentence(verdict)}: {words.join(told)}.")
-    start = "The measures contradict each other. " if {"supported", "refuted"} <= set(found) else ""
+    contradictory = overall_verdict(claims) == "contradictory"
+    start = "The measures contradict each other. " if contradictory else ""
     return start + " ".join(parts)
 
 
@@ -384,13 +394,16 @@ def _told(name: str, claims: list[dict[str, Any]], ambiguous: bool, n_train: int
         return name
     if len(claims) > 2:
         return f"{name} at {len(claims)} batch sizes"
-    arms = [
-        f"against {words.batch_name(int(c['against']), n_train)}"
-        if isinstance(c["against"], int | float)
-        else words.with_batch(int(c["batch_size"]), n_train)
-        for c in claims
-    ]
-    return f"{name} ({words.join(dict.fromkeys(arms))})"
+    return f"{name} ({words.join(dict.fromkeys(_arm(claim, n_train) for claim in claims))})"
+
+
+def _arm(claim: dict[str, Any], n_train: int) -> str:
+    """What sets one measure of a claim apart from others of its name."""
+    if claim["protocol"] == "same" and claim["base_batch_size"] is not None:
+        return f"at the rate tuned {words.with_batch(int(claim['base_batch_size']), n_train)}"
+    if isinstance(claim["against"], int | float):
+        return f"against {words.batch_name(int(claim['against']), n_train)}"
+    return words.with_batch(int(claim["batch_size"]), n_train)
 
 
 def _short_name(claim: dict[str, Any]) -> str:
@@ -400,6 +413,7 @@ def _short_name(claim: dict[str, Any]) -> str:
     if claim["claim"] == "C2":
         return AXES.get(claim["axis"], str(claim["axis"]))
     name = MEASURES.get(claim["measure"], str(claim["measure"]))
+    name = name.split(":")[0]
     return name[:1].lower() + name[1:]
 
 

@@ -73,7 +73,7 @@ def _variable(match: re.Match[str]) -> str:
 
 
 def inline_svg(svg: str, name: str, alt: str) -> str:
-    """An SVG file's text as an element of the page.
+    """An SVG file's text as an element of the page, without the space kept for its title.
 
     Parameters
     ----------
@@ -84,23 +84,27 @@ def inline_svg(svg: str, name: str, alt: str) -> str:
     alt
         The figure in words, for those who do not see it; escaped here.
     """
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<(metadata|style)\b.*?</\1>", "", body, flags=re.DOTALL)
-    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     if size is None:
         raise ValueError(f"the SVG of figure {name} has no viewBox")
     width, height = float(size.group(1)), float(size.group(2))
     top = 72 * draw.TITLE  # points; the page sets the title itself
-    opening = (
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"<(metadata|style)\b.*?</\1>", "", body, flags=re.DOTALL)
+    # tags only: what stands between them are words and numbers for people
+    body = re.sub(r"<[^>]*>", lambda tag: _tidy(tag.group(), name), body)
+    return (
         f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" '
         f'viewBox="0 {top:g} {width:g} {height - top:g}" style="max-width:{width * 4 / 3:.0f}px">'
+        f"{body.strip()}"
     )
-    body = opening + body[body.index(">") + 1 :]
-    body = re.sub(r'\sid="([^"]+)"', rf' id="{name}-\1"', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
-    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
-    body = re.sub(r"\s?font-family: [^;]*;", "", body)
-    body = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", body)
-    body = _HEX.sub(_variable, body)
-    body = re.sub(r"(\d\.\d{2})\d+", r"\1", body)
-    return re.sub(r"\s*\n\s*", " ", body).strip()
+
+
+def _tidy(tag: str, name: str) -> str:
+    """One tag with ids of its own, colours as variables, and coordinates to 1/100 point."""
+    tag = re.sub(r'\bid="', f'id="{name}-', tag)
+    tag = tag.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
+    tag = re.sub(r"\s?font-family: [^;]*;", "", tag)
+    tag = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", tag)
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)
+    return re.sub(r"\s+", " ", _HEX.sub(_variable, tag))

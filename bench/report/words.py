@@ -121,17 +121,18 @@ def duration_interval(value: float, low: float, high: float, limit: str = "") ->
 def times(ratio: float, low: float, high: float, adjective: str = "long") -> str:
     """Write a ratio: "2.5 [2.1, 3.0] times as long".
 
-    An infinite ratio (only the second reached the target) is "more than `low` times as long", a
-    zero one "less than `high` times as long".
+    An infinite ratio (only the second reached the target) is "over `low` times as long", or that
+    the target is not reached where no bound is known; a zero one is "under `high` times as long".
     """
     if math.isnan(ratio):
         return "undetermined"
     if math.isinf(ratio):
-        floor = low if math.isfinite(low) and low > 0 else math.nan
-        return "not reached" if math.isnan(floor) else f"over {number(floor)} times as {adjective}"
+        known = math.isfinite(low) and low > 0
+        return f"over {number(low)} times as {adjective}" if known else "target not reached"
     if ratio == 0 and math.isfinite(high) and high > 0:
         return f"under {number(high)} times as {adjective}"
-    return f"{number(ratio)} [{_bound(low)}, {_bound(high)}] times as {adjective}"
+    end = "unbounded" if math.isinf(high) else _bound(high)
+    return f"{number(ratio)} [{_bound(low)}, {end}] times as {adjective}"
 
 
 def batch_name(batch_size: int, n_train: int) -> str:

@@ -19,8 +19,8 @@ from bench.report.figures import draw, learning, noise, outcomes, stability, tar
 from bench.report.figures.spec import FigureSpec
 
 FIGURES: dict[str, FigureSpec] = {
-    **targets.FIGURES,
     **xor.FIGURES,
+    **targets.FIGURES,
     **learning.FIGURES,
     **stability.FIGURES,
     **outcomes.FIGURES,
@@ -85,17 +85,17 @@ def save(name: str, data: pd.DataFrame, folder: Path) -> DrawnFigure:
     spec = FIGURES[name]
     title = spec.title(data)
     with draw.style(name):
-        narrow = _svg(spec.figure(data, narrow=True))
+        narrow = as_svg(spec.figure(data, narrow=True))
         drawing = spec.figure(data)
-        wide = _svg(drawing)
+        wide = as_svg(drawing)
         draw.write_title(drawing, title)
-        (folder / f"{name}.svg").write_text(_svg(drawing, facecolor=draw.PAPER), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(as_svg(drawing, facecolor=draw.PAPER), encoding="utf-8")
         drawing.savefig(folder / f"{name}.png", dpi=150)
     write_csv(data, folder / f"{name}.csv")
     return DrawnFigure(name, title, spec.reading, data, wide, narrow)
 
 
-def _svg(drawing: Figure, facecolor: str = "none") -> str:
+def as_svg(drawing: Figure, facecolor: str = "none") -> str:
     """The SVG of a figure, without date and program, so that the same data give the same file."""
     text = StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

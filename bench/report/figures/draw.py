@@ -380,11 +380,13 @@ def brief_duration(seconds: float) -> str:
     return f"{plain(seconds / scale)} {unit}"
 
 
-def seeds_note(figure: Figure, n_seeds: ArrayLike, what: str = "seed") -> None:
+def seeds_note(figure: Figure, n_seeds: ArrayLike, what: str = "seed", several: str = "") -> None:
     """Write the number of seeds (or of what else the figure counts) at its lower right."""
     counts = np.unique(np.asarray(n_seeds))
     low, high = int(counts[0]), int(counts[-1])
-    text = plural(high, what) if low == high else f"{low:,} to {plural(high, what)}"
+    text = plural(high, what, several)
+    if low < high:
+        text = f"{low:,} to {text}"
     figure.text(
         1 - 0.08 / figure.get_figwidth(),
         0.06 / figure.get_figheight(),

@@ -35,13 +35,13 @@ def noise_data(evidence: Evidence) -> pd.DataFrame:
 
 
 def noise_title(data: pd.DataFrame) -> str:
-    """How far measured variances are from the formula, and how large the noise is at B = 1."""
+    """How far a measured variance typically is from the formula, and the noise at B = 1."""
     part = data[data["predicted"] > 0]
-    off = float((part["variance"] / part["predicted"] - 1).abs().max())
+    off = float((part["variance"] / part["predicted"] - 1).abs().median())
     single = data[data["batch_size"] == data["batch_size"].min()]["snr"]
     ratio = 1 / float(single.median())
     return (
-        f"Measured gradient noise is within {words.percent(off)} of the formula; one sample's "
+        f"Measured gradient noise is typically {words.percent(off)} off the formula; one sample's "
         f"noise is {words.number(ratio)} times its signal"
     )
 
@@ -59,13 +59,13 @@ def noise_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     draw.batch_axis(variance, sizes, n_train)
     draw.batch_axis(cosine, sizes, n_train)
     draw.log_axis(
-        variance, "y", *draw.finite_range(part["variance"], part["predicted"]), draw.plain
+        variance, "y", *draw.finite_range(part["variance"], part["predicted"], pad=1.5), draw.plain
     )
     cosine.set_ylim(min(0.0, float(data["cosine_low"].min())) - 0.04, 1.06)
     cosine.yaxis.set_major_locator(draw.few_ticks())
     early = data[data["state"] == data["state"].min()]
     draw.band(cosine, early["batch_size"], early["cosine_low"], early["cosine_high"], draw.INK)
-    ends, angles = [], []
+    ends = []
     for dash, (_, rows) in zip(_STATE_DASHES, groups(data, "state"), strict=False):
         law = rows[rows["predicted"] > 0]
         variance.plot(law["batch_size"], law["predicted"], color=draw.INK, lw=1.1, ls=dash)
@@ -73,18 +73,12 @@ def noise_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
         text = f"{words.number(rows['epochs'].iloc[0])} passes"
         last = law.iloc[-1]
         ends.append(draw.EndLabel(last["batch_size"], last["predicted"], text, draw.INK))
-        angles.append(
-            draw.EndLabel(
-                rows["batch_size"].iloc[-1], rows["cosine_median"].iloc[-1], text, draw.INK
-            )
-        )
         for row in records(rows):
             colour = draw.batch_colour(int(row.batch_size), n_train)
             cosine.plot(row.batch_size, row.cosine_median, "o", color=colour, ms=4.5, zorder=4)
             if row.predicted > 0:
                 variance.plot(row.batch_size, row.variance, "o", color=colour, ms=4.5, zorder=4)
     draw.end_labels(variance, ends)
-    draw.end_labels(cosine, angles)
     draw.seeds_note(figure, data["n_seeds"])
     return figure
 

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence
 from bench.report import words
 from bench.report.figures import draw
+from bench.report.figures.rates import coarse_rates
 from bench.report.figures.spec import FigureSpec
 from bench.report.frames import records
 
@@ -24,10 +24,11 @@ def outcome_map_data(evidence: Evidence) -> pd.DataFrame:
     A row per batch size and rate of the coarse lattice 2**(k/2) (or of the rates given); the five
     shares exclude each other and add up to 1: a diverged run is nothing else, a dead one is not
     counted as stuck, and slow is finite and learning, but not at the middle target in the budget.
+    Rates far beyond those at which every run diverges, or every run is slow, are left out.
     Columns: `batch_size, learning_rate, solved, slow, stuck, dead, diverged, n_runs, n_train`.
     """
     runs = evidence.outcomes[evidence.outcomes["role"] == "report"]
-    rates = _coarse_rates(runs["learning_rate"].to_numpy(float))
+    rates = coarse_rates(runs["learning_rate"].to_numpy(float))
     runs = runs.assign(learning_rate=rates)[~np.isnan(rates)]
     runs = runs.drop_duplicates(["batch_size", "learning_rate", "seed", "network"])
     hit = runs[f"hit_{len(evidence.targets) // 2}"]
@@ -40,15 +41,18 @@ def outcome_map_data(evidence: Evidence) -> pd.DataFrame:
     n_runs = table.sum(axis=1)
     data = table.div(n_runs, axis=0).assign(n_runs=n_runs, n_train=evidence.problem.n_train)
     data.columns.name = None
-    return data.reset_index()
+    return _telling(data.reset_index()).reset_index(drop=True)
 
 
-def _coarse_rates(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rates with those between the powers of the square root of 2 as NaN; lists stay whole."""
-    half_octaves = np.round(2 * np.log2(rates))
-    lattice = 2.0 ** (half_octaves / 2)
-    coarse = np.where(np.isclose(rates, lattice, rtol=1e-6), lattice, np.nan)
-    return coarse if len(np.unique(coarse[~np.isnan(coarse)])) > 3 else rates
+def _telling(data: pd.DataFrame) -> pd.DataFrame:
+    """The rows of rates up to one lattice step beyond those at which all runs share one outcome."""
+    whole = data[["slow", "diverged"]].max(axis=1) == 1
+    rates = np.array(sorted(set(data["learning_rate"])))
+    telling = data.loc[~whole, "learning_rate"]
+    low, high = (telling.min(), telling.max()) if len(telling) else (rates[0], rates[-1])
+    inside = np.flatnonzero((rates >= low) & (rates <= high))
+    kept = rates[max(inside[0] - 1, 0) : inside[-1] + 3]
+    return data[data["learning_rate"].isin(kept)]
 
 
 def outcome_map_title(data: pd.DataFrame) -> str:
@@ -120,7 +124,7 @@ def outcome_map_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     )
     key = [(o, draw.OUTCOME_COLOURS[o]) for o in OUTCOMES if data[o].sum() > 0]
     draw.colour_key(figure, key, columns=4 if narrow else 9)
-    draw.seeds_note(figure, data["n_runs"], "run")
+    draw.seeds_note(figure, data["n_runs"], "run a cell", "runs a cell")
     return figure
 
 
@@ -148,7 +152,9 @@ def score_data(evidence: Evidence) -> pd.DataFrame:
 
 def _score(value: float, score: str) -> str:
     """A score in words: an accuracy with three digits as a percentage, an rmse with two."""
-    return f"{100 * value:.1f}%" if score == "accuracy" else words.number(value)
+    if score == "accuracy":
+        return "100%" if value == 1 else f"{100 * value:.1f}%"
+    return words.number(value)
 
 
 def score_title(data: pd.DataFrame) -> str:
@@ -158,6 +164,8 @@ def score_title(data: pd.DataFrame) -> str:
     low, high = _score(medians.min(), score), _score(medians.max(), score)
     name = "test accuracy" if score == "accuracy" else "test error (RMSE)"
     first, last = medians.index[0], medians.index[-1]
+    if low == high:
+        return f"The median {name} is {low} at every batch size"
     return (
         f"The median {name} lies between {low} and {high} at every batch size: "
         f"{_score(medians[first], score)} {words.with_batch(int(first), n_train)}, "
@@ -168,7 +176,7 @@ def score_title(data: pd.DataFrame) -> str:
 def score_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """Median, middle half and 10 to 90% of the test score against the batch size."""
     margins = draw.Margins(left=0.6, top=0.56)
-    figure, (axes,) = draw.panels(1, narrow=narrow, height=3.2, margins=margins)
+    figure, (axes,) = draw.panels(1, narrow=narrow, height=3.2, margins=margins, width=8.0)
     score, n_train = str(data["score"].iloc[0]), int(data["n_train"].iloc[0])
     title = "Test accuracy" if score == "accuracy" else "Test error (RMSE)"
     draw.head(axes, title, "at the end of training")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bench.analysis.evidence import Evidence
 from bench.report import words
 from bench.report.figures import draw
+from bench.report.figures.rates import coarse_rates
 from bench.report.figures.spec import FigureSpec
 from bench.report.frames import groups, records
 
@@ -227,8 +228,9 @@ def time_to_target_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
 def learning_rate_data(evidence: Evidence) -> pd.DataFrame:
     """Passes to the target against the learning rate, a row per batch size and rate.
 
-    Columns: `batch_size, learning_rate, epochs, epochs_low, epochs_high` (inf: not reached),
-    `picked, n_seeds, target, n_train`.
+    Rates of the coarse lattice (or those given), and the picks. Columns: `batch_size,
+    learning_rate, epochs, epochs_low, epochs_high` (inf: not reached), `picked, n_seeds, target,
+    n_train`.
     """
     cells = evidence.cells
     n_train = evidence.problem.n_train
@@ -240,7 +242,8 @@ def learning_rate_data(evidence: Evidence) -> pd.DataFrame:
         target=evidence.target,
         n_train=n_train,
     )
-    return data.sort_values(["batch_size", "learning_rate"], ignore_index=True)
+    shown = data["picked"] | ~np.isnan(coarse_rates(data["learning_rate"].to_numpy(float)))
+    return data[shown].sort_values(["batch_size", "learning_rate"], ignore_index=True)
 
 
 def learning_rate_title(data: pd.DataFrame) -> str:
@@ -262,7 +265,7 @@ def learning_rate_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     n_train = int(data["n_train"].iloc[0])
     above = draw.key_height(len(batch_sizes), narrow=narrow)
     figure, (axes,) = draw.panels(
-        1, narrow=narrow, height=3.6, margins=draw.Margins(top=0.56), above=above
+        1, narrow=narrow, height=3.6, margins=draw.Margins(top=0.56), above=above, width=9.0
     )
     draw.batch_key(figure, batch_sizes, n_train, narrow=narrow)
     draw.head(axes, "Passes to the target", "median; lines end where it is not reached")

@@ -76,8 +76,8 @@ def _share_bars(data: pd.DataFrame, width: float, left: float, *, narrow: bool) 
     colours = {cause: CAUSE_COLOURS.get(cause, OTHER_CAUSE_COLOUR) for cause in causes}
     columns = 2 if narrow else 3 if width == draw.HERO else 4
     above = 0.14 + 0.2 * -(-len(causes) // columns)
-    margins = draw.Margins(left=left, right=0.24, top=0.1, bottom=0.5)
-    height = (0.36 if len(bars) > 4 else 0.56) * len(bars) + margins.top + margins.bottom
+    margins = draw.Margins(left=left, right=0.32, top=0.1, bottom=0.5)
+    height = (0.36 if len(bars) > 4 else 0.7) * len(bars) + margins.top + margins.bottom
     figure, (axes,) = draw.panels(
         1, narrow=narrow, height=height, margins=margins, above=above, width=width
     )
@@ -186,7 +186,7 @@ def xor_batch_title(data: pd.DataFrame) -> str:
         f"{words.percent(row.success)} {words.with_batch(int(row.batch_size), n_train)}"
         for row in records(rows)
     ]
-    return f"{rows['variant'].iloc[0]} networks learn XOR in {words.join(parts)}"
+    return f"Starts from which {rows['variant'].iloc[0]} learns XOR: {words.join(parts)}"
 
 
 def xor_batch_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
@@ -288,7 +288,7 @@ FIGURES = {
         xor_answer_title,
         "Share of the networks that have learned XOR (all four right and loss below 0.1) and the "
         "causes of failure of the others, by batch size, each at its own best learning rate. "
-        "Black line: 95% interval of the solved share.",
+        "Line: 95% interval of the solved share.",
     ),
     "xor_success": FigureSpec(
         xor_success_data,
@@ -296,7 +296,7 @@ FIGURES = {
         xor_success_title,
         "Share of networks that have learned XOR (all four right and loss below 0.1) by "
         "architecture, and the causes of failure of the rest, each at its best batch size and "
-        "learning rate. Black line: 95% interval of the solved share.",
+        "learning rate. Line: 95% interval of the solved share.",
     ),
     "xor_batch": FigureSpec(
         xor_batch_data,
@@ -309,7 +309,8 @@ FIGURES = {
         boundaries_data,
         boundaries_figure,
         boundaries_title,
-        "What one network answers between and around the four samples of XOR: the darker, the "
-        "nearer to 1; the line is its decision boundary. Round: should be 1; square: should be 0.",
+        "What one network answers between and around the four samples of XOR: the stronger the "
+        "colour, the nearer to 1; the line is its decision boundary. Round: should be 1; square: "
+        "should be 0.",
     ),
 }
