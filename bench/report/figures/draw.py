@@ -511,7 +511,7 @@ def write_title(figure: Figure, title: str) -> None:
     figure.text(
         0.08 / width,
         1 - (TITLE - 0.08) / height,
-        textwrap.fill(title, int(width * 11.5)),
+        textwrap.fill(title, int(width * 10.5)),
         fontsize=11,
         fontweight="bold",
         va="bottom",
