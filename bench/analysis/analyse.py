@@ -37,7 +37,7 @@ from bench.analysis.xor import best_arm, count_outcomes, example_networks, popul
 from bench.experiments import Block, BlockResult
 from bench.problems import Problem, xor_variants
 
-NOISE_SEEDS = 8  # reporting seeds at whose states the gradient noise is measured
+NOISE_SEEDS = 4  # reporting seeds at whose states the gradient noise is measured
 FEW_SEEDS = 6  # fewer bound no median
 
 
@@ -67,7 +67,7 @@ def analyse(
         Walked once, for the curves of the arms (and examples of networks): one result is held at
         a time.
     options
-        Of the study; "learning_rates", where given, is the lattice of the thresholds.
+        Of the study, as stored.
     variants
         For a population: rows of `xor.count_outcomes` of every variant, the problem's own network
         included; None: of the problem alone.
@@ -101,7 +101,7 @@ def analyse(
         cells=cell_table(runs, problem.n_train, MIDDLE),
         stability=stability,
         widths=width_table(runs, picks),
-        thresholds=threshold_table(runs, options.get("learning_rates")),
+        thresholds=threshold_table(runs),
         noise=noise,
         uphill=uphill,
         seconds=seconds,
@@ -127,12 +127,11 @@ def width_table(runs: Runs, picks: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([picks[["rule", "batch_size", "mean_batch"]], pd.DataFrame(rows)], axis=1)
 
 
-def threshold_table(runs: Runs, lattice: Sequence[float] | None) -> pd.DataFrame:
+def threshold_table(runs: Runs) -> pd.DataFrame:
     """Return the columns of `Evidence.thresholds`; no rows for a population."""
     if runs.population:
-        columns = ["rule", "batch_size", "seed", "threshold", "highest"]
-        return pd.DataFrame(columns=columns, dtype=float)
-    return thresholds(runs, lattice).assign(rule=runs.outcomes.rule.iloc[0])
+        return pd.DataFrame()
+    return thresholds(runs).assign(rule=runs.outcomes.rule.iloc[0])
 
 
 def walk(

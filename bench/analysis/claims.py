@@ -19,12 +19,11 @@ from bench.analysis.intervals import (
     bootstrap,
     difference_interval,
     holm,
-    paired_ratio,
     paired_share_difference,
     verdict,
 )
 from bench.analysis.recommend import MARGIN, best_batch_size
-from bench.analysis.stability import spread_ratio, width_difference
+from bench.analysis.stability import spread_ratio, threshold_ratio, width_difference
 from bench.analysis.streams import stream
 from bench.analysis.time_to_target import MIDDLE
 from bench.analysis.xor import best_arm, reporting, share_of
@@ -80,8 +79,9 @@ DEFINITIONS = {
         "median), updating after each sample over the other batch size, each at its tuned rate."
     ),
     "threshold": (
-        "Lowest learning rate of the coarse lattice at which a seed fails, at the other batch size "
-        "over that of updates after each sample, paired by seed: the median ratio."
+        "Lowest learning rate tried at which a seed fails, at the other batch size over that of "
+        "updates after each sample, paired by seed: the median ratio. The interval includes the "
+        "step from the rate tried below it."
     ),
     "threshold / B": (
         "The same threshold divided by the batch size: the largest step that one example may cause."
@@ -285,19 +285,11 @@ def _spread(evidence: Evidence, runs: Runs, other: int) -> Row:
 
 def _thresholds(evidence: Evidence, other: int) -> list[Row]:
     """Thresholds of the other batch size over those of B = 1, as they are and divided by B."""
-    table = evidence.thresholds.set_index(["batch_size", "seed"])
-    pairs = table.loc[other].join(table.loc[1], lsuffix="_other", rsuffix="_one", how="inner")
+    table = evidence.thresholds.set_index(["batch_size", "seed"])[["threshold", "below"]]
     rows = []
     for measure, size in (("threshold", 1), ("threshold / B", other)):
-        found = paired_ratio(
-            pairs.threshold_other / size,
-            pairs.threshold_one,
-            pairs.highest_other.max() / size,
-            pairs.highest_one.max(),
-        )
-        about = _against(other) | {"n_undetermined": found.n_undetermined}
-        about |= {"p_value": found.p_value}
-        rows.append(judged("C3", measure, found.ratio, "ratio", MARGIN, **about))
+        effect = threshold_ratio(table.loc[other] / size, table.loc[1])
+        rows.append(judged("C3", measure, effect, "ratio", MARGIN, **_against(other)))
     return rows
 
 

@@ -141,7 +141,8 @@ class Evidence:
         (octaves), `from_rate, to_rate`.
     thresholds
         A row per batch size and reporting seed: `rule, batch_size, seed, threshold` (lowest rate
-        of the coarse lattice at which the seed fails, inf: none), `highest` (rate tried).
+        of the coarse and fine blocks at which the seed fails, inf: none), `below` (the next lower
+        one, 0: none). Empty for populations.
     noise
         A row per state and batch size, at states of the base arm's runs: `seed, state, epochs,
         batch_size, variance` (measured), `predicted` (s2/B (1 - B/N)), `snr, cosine_low,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,7 +56,7 @@ def median(values: ArrayLike, axis: int = 0) -> Floats:
     if n % 2:
         return np.asarray(upper)
     with np.errstate(invalid="ignore"):  # 0 x inf, where inf is the answer
-        return np.where(np.isinf(upper), np.inf, np.sqrt(lower) * np.sqrt(upper))
+        return np.where(np.isinf(upper), np.inf, np.sqrt(lower * upper))
 
 
 def effective_size(shares: Floats, sizes: Floats) -> float:
@@ -274,12 +274,15 @@ def signed_rank(ratios: Floats) -> float:
     """Two-sided p of Wilcoxon's signed-rank test on log ratios, Pratt's treatment of ties.
 
     Undetermined pairs (NaN) enter as ties, which Pratt ranks and never counts: they weigh against.
+    Exact without ties, else by the normal approximation.
     """
     with np.errstate(divide="ignore"):
         d = np.where(np.isnan(ratios), 0.0, np.log(ratios))
     if not np.any(d):
         return 1.0
-    return float(stats.wilcoxon(d, zero_method="pratt").pvalue)
+    tied = np.any(d == 0.0) or len(np.unique(np.abs(d))) < len(d)
+    method: Literal["approx", "exact"] = "approx" if tied else "exact"
+    return float(stats.wilcoxon(d, zero_method="pratt", method=method).pvalue)
 
 
 def difference_interval(a: Estimate, b: Estimate, correlation: float = 0.0) -> Estimate:

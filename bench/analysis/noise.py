@@ -187,7 +187,9 @@ def gradient_noise(
         norm2 = float(G @ G)
         s2 = float(samples.squared_norms().sum() - n * norm2) / max(n - 1, 1)
         for batch_size in batch_sizes:
-            drawn = samples.batch_gradients(draw_batches(rng, n, batch_size, draws))
+            # Full batch is one batch, however often it is drawn
+            repeats = draws if batch_size < n else 1
+            drawn = samples.batch_gradients(draw_batches(rng, n, batch_size, repeats))
             predicted = s2 / batch_size * (1.0 - batch_size / n)
             lengths = np.linalg.norm(drawn, axis=1) * np.sqrt(norm2)
             with np.errstate(divide="ignore", invalid="ignore"):

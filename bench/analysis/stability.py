@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.analysis.arms import Arm, Runs
-from bench.analysis.intervals import Estimate, bootstrap, median, share_interval
+from bench.analysis.intervals import Estimate, bootstrap, median, median_interval, share_interval
 
 Floats = NDArray[np.float64]
 
@@ -240,35 +240,49 @@ def _exponential(found: Estimate) -> Estimate:
     return found._replace(value=value, low=low, high=high)
 
 
-def thresholds(runs: Runs, coarse: Sequence[float] | None = None) -> pd.DataFrame:
-    """Lowest rate of the lattice at which each reporting seed fails.
+def thresholds(runs: Runs) -> pd.DataFrame:
+    """Lowest rate of the lattice (coarse and fine blocks) at which each reporting seed fails.
 
     Parameters
     ----------
     runs
         All runs, one network a seed.
-    coarse
-        The lattice, common to all batch sizes; None: the tuning seeds' rates that are powers of
-        the square root of 2.
 
     Returns
     -------
     DataFrame
-        `batch_size, seed, threshold` (inf: fails at none), `highest` (rate tried).
+        `batch_size, seed, threshold` (inf: fails at none), `below` (next lower rate of the
+        lattice, at which it does not fail; 0: none). The rate from which on the seed would fail
+        lies between them.
     """
     frames = []
     for batch_size in runs.batch_sizes:
-        rates = [r for r in lattice(runs, batch_size) if _in_lattice(r, coarse)]
-        rows = pd.concat([runs.of(Arm(batch_size, rate)) for rate in rates] or [runs.outcomes[:0]])
-        failing = rows.learning_rate.where(rows.failed, np.inf)
-        found = failing.groupby(rows.seed).min().rename("threshold").reset_index()
-        frames.append(found.assign(batch_size=batch_size, highest=max(rates, default=np.nan)))
+        rates = lattice(runs, batch_size)
+        columns = {r: runs.of(Arm(batch_size, r)).set_index("seed").failed for r in rates}
+        failed = pd.DataFrame(columns, dtype=object).dropna().to_numpy(bool)
+        seeds = pd.DataFrame(columns, dtype=object).dropna().index
+        ends = np.array([0.0, *rates, np.inf])
+        first = np.where(failed.any(axis=1), failed.argmax(axis=1), len(rates))
+        found = {"seed": seeds, "threshold": ends[first + 1], "below": ends[first]}
+        frames.append(pd.DataFrame(found).assign(batch_size=batch_size))
     return pd.concat(frames, ignore_index=True)
 
 
-def _in_lattice(rate: float, coarse: Sequence[float] | None) -> bool:
-    """Whether a rate is one of `coarse`, or of 2^(k/2)."""
-    if coarse is not None:
-        return rate in coarse
-    steps = 2.0 * np.log2(rate)
-    return bool(abs(steps - round(steps)) < 1e-9)
+def threshold_ratio(theirs: pd.DataFrame, ours: pd.DataFrame) -> Estimate:
+    """Threshold of one batch size over that of another by seed, from rows indexed by seed.
+
+    The median ratio of the thresholds. Its interval holds what the lattice leaves open: its lower
+    end is that of the least ratios that the brackets (below, threshold] allow, its upper end that
+    of the largest.
+    """
+    seeds = theirs.index.intersection(ours.index)
+    a, b = theirs.loc[seeds], ours.loc[seeds]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios, least, largest = (
+            (x / y).to_numpy(float)
+            for x, y in ((a.threshold, b.threshold), (a.below, b.threshold), (a.threshold, b.below))
+        )
+    low, high = median_interval(least), median_interval(largest)
+    known = ratios[~np.isnan(ratios)]  # where neither fails at any rate there is no ratio
+    identified = low.identified and len(known) > 0
+    return Estimate(float(median(known)), low.low, high.high, len(ratios), identified)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Population, Recommendation
+from bench.analysis.stability import add_failures
 from bench.problems import Problem, load_problem, xor_variants
 from kernels import init_params
 
@@ -97,7 +99,7 @@ def example_evidence(kind: str = "digits") -> Evidence:
                 for b, e in zip(sizes, best, strict=True)
                 for s in (1, 2, 4, 5)
             ],
-            columns=["rule", "batch_size", "seed", "threshold", "highest"],
+            columns=["rule", "batch_size", "seed", "threshold", "below"],
         ),
         noise=_noise(n, sizes, rng) if population is None else pd.DataFrame(),
         uphill=_uphill(n, rng) if population is None else pd.DataFrame(),
@@ -111,44 +113,94 @@ def example_evidence(kind: str = "digits") -> Evidence:
     )
 
 
-def _outcomes(problem, sizes, rates, best, epochs_at, rng):  # type: ignore[no-untyped-def]
+class Run(NamedTuple):
+    """Which run is asked about."""
+
+    batch_size: int
+    rate: float
+    seed: int
+    network: int
+
+
+TARGET_FACTORS = (0.6, 1.0, 1.7)  # time to each of the three targets over the middle one's
+
+
+def synthetic_outcomes(
+    problem: Problem,
+    rates: Mapping[int, Sequence[float]],
+    seeds: Iterable[int],
+    time: Callable[[Run], float],
+    fails: Callable[[Run], bool] = lambda _: False,
+    networks: int = 1,
+) -> pd.DataFrame:
+    """Return rows of outcomes with known times: `time(run)`.
+
+    Parameters
+    ----------
+    problem
+        For N.
+    rates
+        Learning rates of each batch size.
+    seeds
+        All of them run every rate.
+    time
+        Time to the middle target in examples, inf where it is not reached.
+    fails
+        Whether a run diverges.
+    networks
+        A seed.
+    """
     rows = []
-    networks = range(8) if problem.population else range(1)
-    for (i, b), rate, seed, network in product(enumerate(sizes), rates, range(12), networks):
-        ratio = rate / best[i]
-        examples = problem.n_train * epochs_at[i] * max(1 / ratio, 1) * np.exp(0.1 * rng.normal())
-        diverged = ratio > 6
-        rows.append(
-            {
-                "rule": "sgd",
-                "batch_size": b,
-                "learning_rate": rate,
-                "seed": seed,
-                "network": network,
-                "role": "report" if seed % 3 else "tune",
-                "budget_examples": 30 * problem.n_train,
-                "updates_per_epoch": -(-problem.n_train // b),
-                "initial_loss": 2.6,
-                "final_loss": 90.0 if diverged else 0.02,
-                "final_score": 0.1 if diverged else 1.0,
-                "final_test_loss": 0.1,
-                "final_test_score": 0.97,
-                "best_test_score": 0.975,
-                "diverged": diverged,
-                "dead": False,
-                "newly_dead": False,
-                "stuck": False,
-                "newly_stuck": False,
-                "failed": diverged,
-                "cause": "",
-                "success": True,
-                **{
-                    f"hit_{k}": np.inf if diverged or examples > 30 * problem.n_train else examples
-                    for k in range(3)
-                },
-            }
-        )
-    return pd.DataFrame(rows)
+    for b, seed, network in product(rates, seeds, range(networks)):
+        for rate in rates[b]:
+            run = Run(b, rate, seed, network)
+            diverged = fails(run)
+            t = np.inf if diverged else time(run)
+            rows.append(
+                {
+                    "rule": "sgd",
+                    "batch_size": int(b),
+                    "learning_rate": float(rate),
+                    "seed": seed,
+                    "network": network,
+                    "role": "report" if seed % 3 else "tune",
+                    "budget_examples": 30.0 * problem.n_train,
+                    "updates_per_epoch": -(-problem.n_train // b),
+                    "initial_loss": 2.6,
+                    "final_loss": 90.0 if diverged else 0.02,
+                    "final_score": 0.1 if diverged else 1.0,
+                    "final_test_loss": 0.1,
+                    "final_test_score": 0.97,
+                    "best_test_score": 0.975,
+                    "diverged": diverged,
+                    "dead": False,
+                    "newly_dead": False,
+                    "stuck": False,
+                    "cause": "diverged" if diverged else "",
+                    "success": not diverged,
+                    **{f"hit_{k}": t * factor for k, factor in enumerate(TARGET_FACTORS)},
+                }
+            )
+    return add_failures(pd.DataFrame(rows))
+
+
+def _outcomes(problem, sizes, rates, best, epochs_at, rng):  # type: ignore[no-untyped-def]
+    optimum = dict(zip(sizes.tolist(), best, strict=True))
+    epochs = dict(zip(sizes.tolist(), epochs_at, strict=True))
+
+    def time(run: Run) -> float:
+        slow = max(optimum[run.batch_size] / run.rate, 1)
+        noise = np.exp(0.1 * rng.normal())
+        return float(problem.n_train * epochs[run.batch_size] * slow * noise)
+
+    return synthetic_outcomes(
+        problem,
+        dict.fromkeys(sizes.tolist(), rates),
+        range(18 if problem.population is None else 4),
+        time,
+        lambda run: bool(run.rate / optimum[run.batch_size] > 6),
+        networks=8 if problem.population else 1,
+    )
 
 
 def _arms(sizes: Any, best: Any) -> pd.DataFrame:
