@@ -47,7 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for option, value in {**PLUGIN_DEFAULTS, "--benchmark-storage": f"file://{history}"}.items():
         if option not in given:
             setattr(config.option, option[2:].replace("-", "_"), value)
-    if wants_benchmarks(config) and config.args_source is not pytest.Config.ArgsSource.ARGS:
+    if not wants_benchmarks(config):
+        return
+    config.addinivalue_line("filterwarnings", "default")  # errors in tests alone
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(ROOT / "bench" / "speed")]
 
 
