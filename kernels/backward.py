@@ -10,7 +10,7 @@ from kernels.jit import inner, overload
 from kernels.layout import BlockLayout
 from kernels.losses import block_delta, single_delta
 from kernels.memory import part
-from kernels.product import Vectors, add_outer, add_product
+from kernels.product import Vectors, add_outer, add_product, transposed
 from kernels.vector import fma, lanes, load, splat, store
 
 
@@ -60,16 +60,6 @@ def deltas(layout: Any, P: Any, work: Any, span: Any, scale: Any, poison: Any) -
         above = left_rows(layout, layer, D, first)
         add_product(below, above, W, count, layout.columns[layer - 1], layout.units[layer])
         times_derivative(layout.activation, A, D, below.start, stop)
-
-
-def transposed(M: Any) -> Any:
-    """The transpose of a matrix: its strides swapped."""
-
-
-@overload(transposed)
-def _transposed(M: Any) -> Any:
-    kind = M.instance_class
-    return lambda M: kind(M.data, M.start, M.column, M.row)
 
 
 @inner

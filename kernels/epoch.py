@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from kernels.activations import activate
 from kernels.backward import add_gradient_behind_first, add_layer_gradient, deltas
 from kernels.forward import forward_hidden, forward_layer, layer_rows, left_rows
-from kernels.jit import inlined, inner, jit, overload
+from kernels.jit import called, inlined, inner, jit, overload
 from kernels.layout import CHUNK, BlockLayout
 from kernels.losses import block_correct, block_loss, single_correct, single_loss
 from kernels.memory import as_memory, part
@@ -121,7 +121,7 @@ def _fill_gram(work: Any, n_in: int, count: int, batch_size: int) -> None:
             work.gram[t * CHUNK + s] = product + 1
 
 
-@inner
+@called
 def _train_chunk(layout: Any, P: Any, T: Any, work: Any, batch: Any, poison: Any) -> None:
     """Forward, deltas and gradients of a gathered chunk; T is P itself, or the gradient.
 
@@ -257,7 +257,7 @@ def _add_single_scores(layout: Any, work: Any, at: int, y: Any, totals: Any) -> 
     totals[lanes(A)] += single_correct(layout.pair, A, at, layout.units[top], y)
 
 
-@inner
+@called
 def _forward_chunk(layout: Any, data: Any, P: Any, A: Any, start: int) -> int:
     """Forward pass of the chunk of samples that begins at `start`: how many they are."""
     count: int = min(CHUNK, data.n - start)

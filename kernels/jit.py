@@ -82,16 +82,28 @@ def jit(function: Function) -> Function:
         config.CACHE_DIR = before
 
 
-def inner(function: Function) -> Function:
-    """Compile a function into the kernels that call it: only those meet the disk cache.
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **OPTIONS}
 
-    A closure in the cache would never be found again, and its file stay behind.
+
+def called(function: Function) -> Function:
+    """Compile a function that kernels call: a loop long enough to be worth a call.
+
+    Only entry points meet the disk cache: a closure in it would never be found again.
     """
-    return cast(Function, njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function))
+    return cast(Function, njit(**INNER)(function))
+
+
+def inner(function: Function) -> Function:
+    """Compile a function into the kernels that call it.
+
+    A call hands over dozens of words, the fields of its named tuples; on small networks, and for
+    single samples, calls took more than half of the time.
+    """
+    return cast(Function, njit(forceinline=True, **INNER)(function))
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function as part of its caller, for those with one caller.
+    """Compile a function as part of its one caller, before LLVM sees either.
 
     LLVM optimizes a callee, and then once more in each caller on the way up: levels cost seconds.
     """

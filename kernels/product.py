@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 
 from kernels.instruction_set import REGISTERS
-from kernels.jit import inner, intrinsic, overload
+from kernels.jit import called, inner, intrinsic, overload
 from kernels.memory import element_pointer
 from kernels.vector import VectorType, splat_ir, vector_pointer
 
@@ -196,14 +196,27 @@ def chained_tile(rows: int, columns: int) -> Callable[..., None]:
     return add
 
 
-def at(M: Any, i: int, j: int) -> Any:
+@intrinsic
+def at(typingctx: Any, M: Any, i: Any, j: Any) -> Any:
     """The matrix that begins at element (i, j) of another."""
 
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        m = _Elements(context, builder, sig.args[0], args[0])
+        return builder.insert_value(args[0], m.offset(*args[1:]), 1)
 
-@overload(at)
-def _at(M: Any, i: int, j: int) -> Any:
-    kind = M.instance_class
-    return lambda M, i, j: kind(M.data, M.start + i * M.row + j * M.column, M.row, M.column)
+    return M(M, types.intp, types.intp), generate
+
+
+@intrinsic
+def transposed(typingctx: Any, M: Any) -> Any:
+    """The transpose of a matrix: its strides swapped."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        m = _Elements(context, builder, sig.args[0], args[0])
+        turned = builder.insert_value(args[0], m.column, 2)
+        return builder.insert_value(turned, m.row, 3)
+
+    return M(M), generate
 
 
 Small = Callable[[int, int], Callable[..., None]]
@@ -214,7 +227,7 @@ def _product(shape: tuple[int, int], small: Small) -> Callable[..., None]:
     rows, columns = shape
     large, row_8, row_2, row_1 = tile(*shape), tile(1, 8), small(1, 2), small(1, 1)
 
-    @inner
+    @called
     def add(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
         tiled_m, tiled_n = m // rows * rows, n // columns * columns
         for j in range(0, tiled_n, columns):
@@ -273,9 +286,24 @@ def add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
 
     So the gradient of W and that of a transposed copy of W are equal to the bit.
     """
-    if n == 1:
-        _outer_column(C, A, B, m, n, depth)
-    elif n < _wide[1]:
-        _outer_pair(C, A, B, m, n, depth)
-    else:
-        _outer_wide(C, A, B, m, n, depth)
+    _add_outer(C, A, B, m, n, depth)
+
+
+def _add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+    """`add_outer` by the type of A."""
+
+
+@overload(_add_outer)
+def _choose_outer_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
+    if A.instance_class is Vectors:
+        return lambda C, A, B, m, n, depth: _outer_wide(C, A, B, m, n, depth)
+
+    def add(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
+        if n == 1:
+            _outer_column(C, A, B, m, n, depth)
+        elif n < _wide[1]:
+            _outer_pair(C, A, B, m, n, depth)
+        else:
+            _outer_wide(C, A, B, m, n, depth)
+
+    return add
