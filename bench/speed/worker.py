@@ -76,7 +76,7 @@ class Trainer:
         return time.perf_counter() - start
 
 
-def _answer(trainer: Trainer, request: str, value: int) -> tuple[bool, object]:
+def answer(trainer: Trainer, request: str, value: int) -> tuple[bool, object]:
     """(True, result), or (False, why there is none)."""
     try:
         return True, getattr(trainer, request)(value)
@@ -100,7 +100,7 @@ def main() -> None:
             request, value = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        pickle.dump(_answer(trainer, request, value), answers)
+        pickle.dump(answer(trainer, request, value), answers)
         answers.flush()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -39,8 +41,13 @@ def estimator(work: Work) -> MLPClassifier | MLPRegressor:
     )
     classes = {"classes": np.arange(max(network.n_outputs, 2))} if classifier else {}
     rows = slice(work.batch_size)
-    model.partial_fit(work.X[rows], work.y[rows], **classes)
+    model.partial_fit(work.X[rows], targets(work)[rows], **classes)
     return model
+
+
+def targets(work: Work) -> NDArray[Any]:
+    """Return y as scikit-learn wants it: a column of targets is a vector."""
+    return work.y.ravel() if work.network.n_outputs == 1 else work.y
 
 
 def prepare(work: Work) -> Run:
@@ -55,7 +62,7 @@ def prepare(work: Work) -> Run:
 
     def run(passes: int, own_order: bool) -> Params:
         rows = np.tile(work.order.ravel(), passes)
-        X, y = work.X[rows], work.y[rows]
+        X, y = work.X[rows], targets(work)[rows]
         model.coefs_ = [W.T.copy() for W, _ in layers]
         model.intercepts_ = [b.copy() for _, b in layers]
         model.shuffle = own_order
