@@ -12,7 +12,7 @@ from bench.analysis.arms import Runs
 from bench.analysis.outcomes import outcome_rows
 from bench.analysis.stability import KINDS, add_failures, bracket_rates, largest_stable_rate
 from bench.analysis.time_to_target import choose_targets, extension_sides, named_rates, pick_table
-from bench.analysis.xor import count_outcomes
+from bench.analysis.xor import best_arm, count_outcomes
 from bench.experiments import plan
 from bench.experiments.block import Block, BlockResult
 from bench.experiments.progress import Reporter
@@ -163,7 +163,7 @@ def _wider_windows(training: Training, added: dict[tuple[int, str], int]) -> dic
     outcomes = training.outcomes()
     wider: dict[int, set[float]] = {}
     for size in training.batch_sizes:
-        for side in extension_sides(outcomes[outcomes.batch_size == size]):
+        for side in _short_sides(training, outcomes[outcomes.batch_size == size]):
             if added[size, side] < EXTENSIONS:
                 added[size, side] += 1
                 new = plan.extend(sorted(training.tried(size)), side)
@@ -173,6 +173,19 @@ def _wider_windows(training: Training, added: dict[tuple[int, str], int]) -> dic
                     f"16 {side} ones, {new[0]:.3g} to {new[-1]:.3g}, are added."
                 )
     return wider
+
+
+def _short_sides(training: Training, outcomes: pd.DataFrame) -> tuple[str, ...]:
+    """Return the sides on which the rates of one batch size are too few.
+
+    Some networks of a population fail at every rate: there the rate of the largest share solved
+    decides.
+    """
+    if training.problem.population is None:
+        return extension_sides(outcomes)
+    best = best_arm(count_outcomes(training.problem.name, outcomes)).learning_rate
+    ends = {"lower": outcomes.learning_rate.min(), "upper": outcomes.learning_rate.max()}
+    return tuple(side for side, end in ends.items() if best == end)
 
 
 def fine(training: Training) -> None:

@@ -17,7 +17,7 @@ from bench.analysis.analyse import analyse
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.experiments.progress import Reporter, reporter
-from bench.experiments.store import Store, used_keys
+from bench.experiments.store import Store, unwritable, used_keys
 from bench.experiments.store import prune as prune_blocks
 from bench.options import Options, arms
 from bench.problems import PROBLEMS, Problem, load_problem, with_options
@@ -97,9 +97,12 @@ def publish(
     """Write the study's files; put them, when all are there, in place of an earlier study's."""
     store, name = training.store, training.problem.name
     folder = store.new_view(name)
-    view.write(folder, training, variants, evidence, settings)
-    folder = store.publish(folder, name)
-    report.index.write(store.out)
+    try:
+        view.write(folder, training, variants, evidence, settings)
+        folder = store.publish(folder, name)
+        report.index.write(store.out)
+    except OSError as error:
+        raise unwritable(store.out / name, error) from None
     return load(folder)
 
 

@@ -41,7 +41,7 @@ SUMMARY_COLUMNS = (
 )  # fmt: skip
 
 
-TEXT, FLAG = pa.dictionary(pa.int8(), pa.string()), pa.bool_()
+TEXT, FLAG = pa.string(), pa.bool_()
 ARM = [
     ("rule", TEXT),
     ("batch_size", pa.int64()),
@@ -55,8 +55,8 @@ NETWORKS = pa.schema(
     [
         ("variant", TEXT),
         *ARM,
-        *((name, pa.float64()) for name in ("initial_loss", "final_loss", "final_score")),
-        *((name, pa.float64()) for name in ("hit_0", "hit_1", "hit_2")),
+        *((name, pa.float32()) for name in ("initial_loss", "final_loss", "final_score")),
+        *((name, pa.float32()) for name in ("hit_0", "hit_1", "hit_2")),
         ("success", FLAG),
         ("cause", TEXT),
         *OUTCOME,
@@ -238,11 +238,12 @@ def all_network_rows(variants: Mapping[str, Training]) -> Iterator[pa.Table]:
 def write_parquet(
     path: Path, schema: pa.Schema, tables: Iterable[pa.Table], metadata: Mapping[str, str]
 ) -> None:
-    """Write tables as they come; the metadata stand in the file's footer.
+    """Write tables as they come; the metadata stand in the footer, with the schema.
 
     Few large row groups, whatever the size of the tables: readers are slow on many small ones.
     """
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    described = schema.with_metadata(dict(metadata))
+    with pq.ParquetWriter(path, described, compression="zstd") as writer:
         waiting: list[pa.Table] = []
         for table in tables:
             waiting.append(table)
@@ -251,7 +252,6 @@ def write_parquet(
                 waiting = []
         if waiting:
             writer.write_table(pa.concat_tables(waiting))
-        writer.add_key_value_metadata(dict(metadata))
 
 
 def write_summary(path: Path, summary: pd.DataFrame) -> None:

@@ -176,13 +176,10 @@ class Store:
 
         Killed at any moment, it leaves out/NAME whole or absent.
         """
-        target, old = self.out / name, folder.with_suffix(".old")
-        try:
-            if target.exists():
-                target.replace(old)
-            folder.replace(target)
-        except OSError as error:
-            raise unwritable(target, error) from None
+        target, old = self.out / name, folder.with_name(f"{folder.name}.old")
+        if target.exists():
+            target.replace(old)
+        folder.replace(target)
         shutil.rmtree(old, ignore_errors=True)
         return target
 

@@ -23,6 +23,7 @@ BLOCKS = [
     for batch_size in (8, 32, 120)
     for block in plan.grid(IRIS, "sgd", batch_size, (0.125, 0.5), (0, 1))
 ]
+REAL = run._run_coded
 
 
 def contents(out):
@@ -45,9 +46,9 @@ def counted(monkeypatch):
 
     def count(problem, block):
         trained.append(block)
-        return run_block(problem, block)
+        return REAL(problem, block)
 
-    monkeypatch.setattr(run, "run_block", count)
+    monkeypatch.setattr(run, "_run_coded", count)
     return trained
 
 
@@ -120,9 +121,9 @@ def test_interrupted_keeps_what_is_in_flight(tmp_path, monkeypatch, number):
         if len(started) == 1:
             signal.pthread_kill(threading.main_thread().ident, number)
             time.sleep(0.3)
-        return run_block(problem, block)
+        return REAL(problem, block)
 
-    monkeypatch.setattr(run, "run_block", interrupting)
+    monkeypatch.setattr(run, "_run_coded", interrupting)
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
         run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1)
@@ -137,7 +138,7 @@ def test_a_failing_block_is_named(tmp_path, monkeypatch):
     def failing(*_):
         raise MemoryError("no memory left")
 
-    monkeypatch.setattr(run, "run_block", failing)
+    monkeypatch.setattr(run, "_run_coded", failing)
     with pytest.raises(RuntimeError, match=r"iris \(sgd, batch size 8, seed 0, .*no memory left"):
         run_blocks(IRIS, BLOCKS[:1], Store(tmp_path), workers=2)
 
@@ -165,10 +166,9 @@ def test_few_results_wait_to_be_written(tmp_path, monkeypatch):
 
     def instant(*work):
         trained.append(work)
-        return result
+        return f"{len(trained):064}", b""
 
-    result = run_block(IRIS, BLOCKS[0])
-    monkeypatch.setattr(run, "run_block", instant)
+    monkeypatch.setattr(run, "_run_coded", instant)
     run_blocks(IRIS, BLOCKS, Slow(tmp_path), workers=1)
     assert max(ahead) <= 1 + run.AHEAD
 

@@ -6,7 +6,6 @@ import os
 import numpy as np
 import pytest
 
-import kernels
 from bench.errors import InputError
 from bench.experiments import Block, BlockResult, Store, prune, used_keys
 from bench.experiments.store import encode
@@ -15,12 +14,6 @@ from bench.problems import load_problem
 IRIS, NOTES = load_problem("iris"), load_problem("notes")
 BLOCK = Block("sgd", 4, (0.5, 1.0), seed=3, epochs=30)
 POPULATION = Block("sgd", 2, (0.5, 1.0), seed=3, epochs=30, population=3)
-
-
-@pytest.fixture(autouse=True)
-def _kernel_identity(monkeypatch):
-    monkeypatch.setattr(kernels, "KERNEL_HASH", "0", raising=False)
-    monkeypatch.setattr(kernels, "INSTRUCTION_SET", "any", raising=False)
 
 
 def made_up(block, n_params, test):
