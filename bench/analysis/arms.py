@@ -125,6 +125,9 @@ def all_axes(n_train: int, batch_sizes: Sequence[int], seconds: pd.DataFrame) ->
 def compare(runs: Runs, a: Arm, b: Arm, axis: Axis, target: int) -> PairedComparison:
     """T_A / T_B on an axis, paired by seed, over reporting seeds.
 
+    Of a population, over the networks that reach the target in one of the arms at least: to one
+    that never learns the arms make no difference.
+
     Parameters
     ----------
     runs
@@ -137,8 +140,11 @@ def compare(runs: Runs, a: Arm, b: Arm, axis: Axis, target: int) -> PairedCompar
         Index of the target.
     """
     runs_a, runs_b = runs.pairs(a, b)
-    cost_a, cost_b = axis.per_example[a.batch_size], axis.per_example[b.batch_size]
     hit = f"hit_{target}"
+    if runs.population:
+        learned = np.isfinite(runs_a[hit].to_numpy()) | np.isfinite(runs_b[hit].to_numpy())
+        runs_a, runs_b = runs_a[learned], runs_b[learned]
+    cost_a, cost_b = axis.per_example[a.batch_size], axis.per_example[b.batch_size]
     return paired_ratio(
         runs_a[hit].to_numpy() * cost_a,
         runs_b[hit].to_numpy() * cost_b,

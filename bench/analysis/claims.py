@@ -86,8 +86,14 @@ DEFINITIONS = {
     "threshold / B": (
         "The same threshold divided by the batch size: the largest step that one example may cause."
     ),
-    "overshoot": "Time-to-target at four times the best rate over that at the best rate.",
-    "slow": "Time-to-target at a quarter of the best rate over that at the best rate.",
+    "overshoot": (
+        "Time-to-target at four times the best rate over that at the best rate, paired by seed: "
+        "the median ratio. Of a population, over the networks that learn at one of the two."
+    ),
+    "slow": (
+        "Time-to-target at a quarter of the best rate over that at the best rate, paired by seed: "
+        "the median ratio. Of a population, over the networks that learn at one of the two."
+    ),
     "success": (
         "Share of 2-2-1 networks that classify all four points right with a loss below 0.1 at the "
         "end of their budget, at the best batch size, rate and initialization (picked on other "

@@ -99,16 +99,21 @@ def lattice(runs: Runs, batch_size: int) -> list[float]:
     return runs.rates(batch_size, "tune")
 
 
+def reporting_table(
+    runs: Runs, batch_size: int, rates: Sequence[float], column: str
+) -> pd.DataFrame:
+    """Return a column of runs as a table: a row per reporting run, a column per rate."""
+    o = runs.outcomes
+    mine = o[(o.batch_size == batch_size) & (o.role == "report") & o.learning_rate.isin(rates)]
+    return mine.pivot(index=["seed", "network"], columns="learning_rate", values=column)
+
+
 def hit_table(runs: Runs, batch_size: int, rates: Sequence[float], target: int) -> pd.DataFrame:
     """T in examples, a row per reporting run (seed, network) and a column per rate.
 
     Runs that were at the target before the first update are left out.
     """
-    columns = {
-        rate: runs.of(Arm(batch_size, rate)).set_index(["seed", "network"])[f"hit_{target}"]
-        for rate in rates
-    }
-    return pd.DataFrame(columns, dtype=float).dropna()
+    return reporting_table(runs, batch_size, rates, f"hit_{target}").dropna()
 
 
 def usable_stretch(log2_rates: Floats, log2_times: Floats) -> tuple[float, float]:
@@ -258,11 +263,11 @@ def thresholds(runs: Runs) -> pd.DataFrame:
     frames = []
     for batch_size in runs.batch_sizes:
         rates = lattice(runs, batch_size)
-        columns = {r: runs.of(Arm(batch_size, r)).set_index("seed").failed for r in rates}
-        failed = pd.DataFrame(columns, dtype=object).dropna().to_numpy(bool)
-        seeds = pd.DataFrame(columns, dtype=object).dropna().index
+        table = reporting_table(runs, batch_size, rates, "failed").dropna()
+        failed = table.to_numpy(bool)
         ends = np.array([0.0, *rates, np.inf])
         first = np.where(failed.any(axis=1), failed.argmax(axis=1), len(rates))
+        seeds = table.index.get_level_values("seed")
         found = {"seed": seeds, "threshold": ends[first + 1], "below": ends[first]}
         frames.append(pd.DataFrame(found).assign(batch_size=batch_size))
     return pd.concat(frames, ignore_index=True)

@@ -13,7 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.analysis.arms import OURS, Arm, Axis, Runs, each_run_once, mean_batch
-from bench.analysis.intervals import Estimate, median, median_interval, share_interval
+from bench.analysis.intervals import (
+    Estimate,
+    clopper_pearson,
+    median,
+    median_interval,
+    share_interval,
+)
 from bench.analysis.outcomes import first_hit, outcome_rows
 from bench.analysis.stability import FAILING_SHARE, add_failures, spread
 from bench.analysis.streams import stream
@@ -100,22 +106,38 @@ def _finite_median(values: pd.DataFrame | pd.Series) -> Floats:
 
 
 def _rate_table(outcomes: pd.DataFrame, target: int) -> pd.DataFrame:
-    """A row per rate of these runs: failing share, median T, success, final loss."""
+    """A row per rate of these runs: failing share, median T, success, final loss.
+
+    A population's time is that by which half as many networks as ever learn at the best rate have
+    learned: its median is infinite where fewer than half learn at all.
+    """
     rows = []
     for rate, runs in outcomes.groupby("learning_rate"):
         hits = runs[f"hit_{target}"].to_numpy(float)
-        hits = hits[~np.isnan(hits)]
         rows.append(
             {
                 "learning_rate": rate,
                 "failed": runs.failed.mean(),
-                # A target that every run meets before its first update says nothing of the rate
-                "examples": float(median(hits)) if len(hits) else np.inf,
-                "success": np.isfinite(hits).mean() if len(hits) else 0.0,
+                "hits": np.sort(hits[~np.isnan(hits)]),
                 "final_loss": float(_finite_median(runs.final_loss)),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # A target that every run meets before its first update says nothing of the rate
+    table["success"] = [np.isfinite(h).mean() if len(h) else 0.0 for h in table.hits]
+    if _is_population(outcomes):
+        half = table.success.max() / 2
+        table["examples"] = [
+            float(np.append(h, np.inf)[int(np.ceil(half * len(h))) - 1]) for h in table.hits
+        ]
+    else:
+        table["examples"] = [float(median(h)) if len(h) else np.inf for h in table.hits]
+    return table
+
+
+def _is_population(outcomes: pd.DataFrame) -> bool:
+    """Whether a seed has more than one network."""
+    return bool(outcomes.network.max() > 0)
 
 
 def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
@@ -124,6 +146,9 @@ def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
     Among the rates at which at most 5% of the runs fail (else: those with the least failing
     share), the least median T; ties by success, then by final loss, then the larger rate. Where
     no rate reaches the target that is the least final loss.
+
+    A population's networks fail at any rate, by their start: there it is the fastest among the
+    rates whose success cannot be told apart from the largest.
 
     Parameters
     ----------
@@ -134,14 +159,13 @@ def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
     """
     tuning = each_run_once(outcomes[outcomes.role == "tune"])
     table = _rate_table(tuning, target)
-    limit = max(FAILING_SHARE, table.failed.min())
-    allowed = table[table.failed <= limit]
+    allowed, among = _allowed_rates(table, population=_is_population(tuning))
     order = ["examples", "success", "final_loss", "learning_rate"]
     best = allowed.sort_values(order, ascending=[True, False, True, False]).iloc[0]
     rate = float(best.learning_rate)
     return Pick(
         learning_rate=rate,
-        reason=_reason(best, limit),
+        reason=f"{_reason(best)}, {among}",
         at_edge=rate in (table.learning_rate.min(), table.learning_rate.max()),
         median_examples=float(best.examples),
         failed_share=float(best.failed),
@@ -149,16 +173,28 @@ def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
     )
 
 
-def _reason(best: pd.Series, limit: float) -> str:
-    """What decided a pick, in words."""
+def _allowed_rates(table: pd.DataFrame, *, population: bool) -> tuple[pd.DataFrame, str]:
+    """Rates among which the pick is made, and which these are in words."""
+    if population:
+        n = table.hits.map(len)
+        low, _ = clopper_pearson(table.success * n, n)
+        best = int(table.success.to_numpy().argmax())
+        among = "among rates at which as many networks learn as at the best"
+        return table[table.success >= low[best]], among
+    limit = max(FAILING_SHARE, table.failed.min())
     among = "among rates at which at most 5% of the tuning seeds fail"
     if limit > FAILING_SHARE:
         among = f"at every rate tried, {limit:.0%} or more of the tuning seeds fail"
+    return table[table.failed <= limit], among
+
+
+def _reason(best: pd.Series) -> str:
+    """What decided among the allowed rates, in words."""
     if best.success == 0.0:
-        return f"no tuning seed reaches the target: least final loss, {among}"
+        return "no tuning seed reaches the target: least final loss"
     if np.isinf(best.examples):
-        return f"most tuning seeds miss the target: largest success, {among}"
-    return f"least median time to the target, {among}"
+        return "most tuning seeds miss the target: largest success"
+    return "least median time to the target"
 
 
 def extension_sides(outcomes: pd.DataFrame, target: int = MIDDLE) -> tuple[str, ...]:
