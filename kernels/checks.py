@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernels.network import FloatArray, Network
+from kernels.updates import RULES, Rule
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -116,30 +117,58 @@ def _refuse_non_finite(cast: NDArray[Any], given: NDArray[Any], name: str) -> No
 
 def check_rates(learning_rate: ArrayLike, dtype: np.dtype[Any]) -> FloatArray:
     """Learning rates, () or (n_runs,), finite and 0 or more."""
-    rates = np.asarray(learning_rate, dtype=np.float64)
+    rates = np.asarray(learning_rate)
+    if rates.dtype.kind not in "fiu":
+        raise TypeError(f"learning_rate must be a number or numbers, got {learning_rate!r}")
     if rates.ndim > 1 or not rates.size:
         raise ValueError(f"learning_rate must be a number or (n_runs,), got shape {rates.shape}")
+    with np.errstate(over="ignore"):
+        cast = np.asarray(rates, dtype=dtype)
     if not np.isfinite(rates).all() or (rates < 0).any():
         raise ValueError(f"learning_rate must be finite and 0 or more, got {learning_rate!r}")
-    return np.asarray(rates, dtype=dtype)
+    if not np.isfinite(cast).all():
+        raise ValueError(f"learning_rate is too large for {dtype}: {rates.max():g}")
+    return cast
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """A whole number of `least` or more; 3.0 will do for 3, a bool for nothing."""
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if isinstance(value, bool) or not number or not value >= least or value % 1:
+        raise ValueError(f"{name} must be a whole number of {least} or more, got {value!r}")
+    return int(value)
 
 
 def check_batch_size(batch_size: int | str, n: int, m: int) -> int:
     """Batch size of an epoch that visits m of n samples: "full" is m, whatever is above n is n."""
-    if isinstance(batch_size, str):
-        if batch_size != "full":
-            raise ValueError(f'batch_size must be a whole number or "full", got {batch_size!r}')
+    if isinstance(batch_size, str) and batch_size == "full":
         return m
-    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-        raise ValueError(f'batch_size must be 1 or more, or "full", got {batch_size!r}')
-    return min(int(batch_size), n, m)
+    try:
+        return min(whole_number("batch_size", batch_size, 1), n, m)
+    except ValueError:
+        raise ValueError(
+            f'batch_size must be a whole number of 1 or more, or "full", got {batch_size!r}'
+        ) from None
 
 
-def check_epochs(epochs: int) -> int:
-    """Number of epochs, 0 or more."""
-    if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
-        raise ValueError(f"epochs must be a whole number of 0 or more, got {epochs!r}")
-    return int(epochs)
+def check_rule(rule: str | Rule) -> Rule:
+    """The rule of a name, or a rule whose parameters are in range."""
+    if isinstance(rule, str) and rule in RULES:
+        return RULES[rule]
+    if not isinstance(rule, Rule):
+        names = ", ".join(RULES)
+        raise ValueError(
+            f"rule must be one of {names}, or such as Momentum(beta=0.9), got {rule!r}"
+        )
+    kind = type(rule).__name__
+    for name, value in rule._asdict().items():
+        number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+        if name == "epsilon":
+            if not number or not 0 < value < np.inf:
+                raise ValueError(f"{name} of {kind} must be a finite number above 0, got {value!r}")
+        elif not number or not 0 <= value < 1:
+            raise ValueError(f"{name} of {kind} must be a number in 0 <= {name} < 1, got {value!r}")
+    return type(rule)(*map(float, rule))
 
 
 def check_order(order: ArrayLike, n: int, epochs: int) -> NDArray[np.int64]:

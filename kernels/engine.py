@@ -29,14 +29,20 @@ def choose_packing(network: Network, dtype: np.dtype[Any], *, many: bool) -> Pac
     return (block_packing if many else single_packing)(network, dtype)
 
 
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written: Numba compiles a kernel once more for a mix of both kinds."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 def make_data(packing: Packing, X: FloatArray, targets: FloatArray) -> Data:
     """Samples X (n, n_in) and targets (n, n_outputs) as the kernels read them."""
     if isinstance(packing.layout, SingleLayout):
         filled = packing.layout.columns[-1] * packing.lanes
         targets = np.pad(targets, ((0, 0), (0, filled - targets.shape[1])))
-    return Data(
-        X.reshape(-1), aligned_copy(targets).reshape(-1), len(X), X.shape[1], targets.shape[1]
-    )
+    samples, answers = read_only(X.reshape(-1)), read_only(aligned_copy(targets).reshape(-1))
+    return Data(samples, answers, len(X), X.shape[1], targets.shape[1])
 
 
 def make_work(packing: Packing, data: Data, *, gradient: bool) -> Work:

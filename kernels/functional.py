@@ -79,7 +79,8 @@ def forward(
         For shapes that do not match, no rows, NaN or infinite inputs.
     """
     z, a, _ = _record(network, _one_run(network, params), X, None)
-    a[-1] = np.asarray(OUTPUTS[network.output](z[-1]))
+    with np.errstate(all="ignore"):  # a diverged network's logits may be infinite
+        a[-1] = np.asarray(OUTPUTS[network.output](z[-1]))
     return z, a
 
 
@@ -144,7 +145,8 @@ def per_sample_gradients(
     inputs = [checks.check_inputs(network, X, values.dtype), *a[:-1]]
     gradients = np.empty((len(inputs[0]), network.n_params), values.dtype)
     for (weights, biases), d, below in zip(network.unpack(gradients), delta, inputs, strict=True):
-        np.multiply(d[:, :, None], below[:, None, :], out=weights)
+        with np.errstate(all="ignore"):
+            np.multiply(d[:, :, None], below[:, None, :], out=weights)
         biases[...] = d
     return gradients
 

@@ -46,19 +46,27 @@ KERNEL_HASH = kernel_hash(Path(__file__).parent)
 
 def cache_folder() -> Path | None:
     """Return a writable folder for compiled kernels, or None where there is no place for one."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     key = f"{KERNEL_HASH} {CPU} {INSTRUCTION_SET} bounds={config.BOUNDSCHECK}"
     name = hashlib.sha256(key.encode()).hexdigest()[:20]
-    temporary = f"{tempfile.gettempdir()}/batchbench-{os.getuid() if hasattr(os, 'getuid') else 0}"
-    for parent in (Path(user) / "batchbench", Path(temporary)):
+    for place in (_user_folder, _temporary_folder):
         try:
+            parent = place()
             (parent / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=parent / name):
                 _forget_old(parent, keep=name)
                 return parent / name
-        except OSError:
+        except (OSError, RuntimeError):  # not writable; no home folder
             continue
     return None
+
+
+def _user_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "batchbench"
+
+
+def _temporary_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir()) / f"batchbench-{user}"
 
 
 def _forget_old(parent: Path, keep: str) -> None:

@@ -130,6 +130,10 @@ def part(typingctx: Any, memory: Any, start: Any, size: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         whole = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=args[0])
+        if config.BOUNDSCHECK:  # a part may be empty, and begin where the whole ends
+            limit = builder.add(whole.size, whole.size.type(1))
+            for index in (args[1], builder.add(args[1], args[2])):
+                cgutils.do_boundscheck(context, builder, index, limit)
         piece = cgutils.create_struct_proxy(sig.args[0])(context, builder)
         piece.data = builder.gep(whole.data, [args[1]])
         piece.size = args[2]

@@ -209,7 +209,8 @@ PURPOSES = {"parameters": 1, "order": 2}
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """Return the random generator of a seed and a purpose."""
-    if int(seed) != seed or seed < 0:
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or seed < 0:
         raise ValueError(f"seed must be a whole number of 0 or more, got {seed!r}")
     return np.random.default_rng(np.random.SeedSequence((PURPOSES[purpose], int(seed))))
 

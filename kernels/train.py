@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernels import checks
-from kernels.engine import choose_packing, finite_lanes, make_data, make_work, scores_of
+from kernels.engine import choose_packing, finite_lanes, make_data, make_work, read_only, scores_of
 from kernels.epoch import Data, Order, Runs, Schedule, Sums, evaluate_runs, schedule, train_runs
 from kernels.layout import Packing, aligned_copy, pack, pack_lanes, unpack, unpack_lanes
 from kernels.network import FloatArray, Network, sample_order
-from kernels.updates import RULES, Rule
+from kernels.updates import Rule
 
 GRID_STEP = 1.15  # of the standard grid; coarser grids ruin the intervals of times-to-target
 
@@ -24,6 +24,7 @@ GRID_STEP = 1.15  # of the standard grid; coarser grids ruin the intervals of ti
 class State(NamedTuple):
     """What a rule remembers at the end of training, to go on from."""
 
+    rule: Rule
     slots: FloatArray  # (n_runs, n_slots, n_params)
     epochs: int
     examples: int
@@ -187,8 +188,10 @@ def train(
     samples = checks.check_inputs(network, X, dtype)
     targets = checks.check_targets(network, y, len(samples), dtype)
     rates = checks.check_rates(learning_rate, dtype)
-    epochs = checks.check_epochs(epochs)
-    before = Position(state.epochs, state.examples, state.updates) if state else Position()
+    epochs = checks.whole_number("epochs", epochs, 0)
+    threads = checks.whole_number("threads", threads, 1)
+    rule = checks.check_rule(rule)
+    before = _check_state(state, rule)
     if order is None:
         visits = sample_order(seed, len(samples), before.epochs + epochs)[before.epochs :]
     else:
@@ -197,18 +200,14 @@ def train(
     n_runs = _count_runs(start_params, rates)
     packing = choose_packing(network, dtype, many=many)
     size = checks.check_batch_size(batch_size, len(samples), visits.shape[1])
-    rule = _check_rule(rule)
     task = _Task(
         network=network,
         packing=packing,
         rule=rule,
         plan=schedule(rule, network.n_inputs, size),
         data=make_data(packing, samples, targets),
-        eval_data={
-            name: _check_eval_set(network, packing, pair, dtype, name)
-            for name, pair in (eval_sets or {}).items()
-        },
-        order=Order(visits.reshape(-1), visits.shape[1]),
+        eval_data=_check_eval_sets(network, packing, eval_sets, dtype),
+        order=Order(read_only(visits.reshape(-1)), visits.shape[1]),
         epochs=epochs,
         points=_update_ends(checkpoints, len(samples), visits.shape, size, before.examples),
         before=before,
@@ -237,31 +236,38 @@ def _count_runs(params: FloatArray, rates: FloatArray) -> int:
     return shape[0] if shape else 1
 
 
-def _check_rule(rule: str | Rule) -> Rule:
-    """The rule of a name, or the rule itself."""
-    if isinstance(rule, str) and rule in RULES:
-        return RULES[rule]
-    if isinstance(rule, Rule):
-        return rule
-    names = ", ".join(RULES)
-    raise ValueError(f"rule must be one of {names}, or such as Momentum(beta=0.9), got {rule!r}")
+def _check_state(state: State | None, rule: Rule) -> Position:
+    """Where a state ended; it must be that of the same rule."""
+    if state is None:
+        return Position()
+    if not isinstance(state, State):
+        raise TypeError(f"state must be the .state of a result, got {type(state).__name__}")
+    if (type(state.rule), state.rule) != (type(rule), rule):  # tuples of equal numbers are equal
+        raise ValueError(f"state is that of {state.rule}, and cannot go on with {rule}")
+    return Position(state.epochs, state.examples, state.updates)
 
 
-def _check_eval_set(
+def _check_eval_sets(
     network: Network,
     packing: Packing,
-    pair: tuple[ArrayLike, ArrayLike],
+    eval_sets: Mapping[str, tuple[ArrayLike, ArrayLike]] | None,
     dtype: np.dtype[Any],
-    name: str,
-) -> Data:
-    """An evaluation set, checked as X and y are."""
-    try:
-        X, y = pair
-    except (TypeError, ValueError):
-        raise ValueError(f"eval_sets[{name!r}] must be a pair (X, y)") from None
-    samples = checks.check_inputs(network, X, dtype, f"eval_sets[{name!r}] X")
-    targets = checks.check_targets(network, y, len(samples), dtype, f"eval_sets[{name!r}] y")
-    return make_data(packing, samples, targets)
+) -> dict[str, Data]:
+    """The evaluation sets, checked as X and y are."""
+    if not isinstance(eval_sets or {}, Mapping):
+        raise TypeError('eval_sets must be a dict such as {"test": (X_test, y_test)}')
+    checked = {}
+    for name, pair in (eval_sets or {}).items():
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"names in eval_sets must be non-empty strings, got {name!r}")
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"eval_sets[{name!r}] must be a pair (X, y)")
+        samples = checks.check_inputs(network, pair[0], dtype, f"eval_sets[{name!r}] X")
+        targets = checks.check_targets(
+            network, pair[1], len(samples), dtype, f"eval_sets[{name!r}] y"
+        )
+        checked[name] = make_data(packing, samples, targets)
+    return checked
 
 
 def _update_ends(
@@ -315,8 +321,6 @@ def _pack_poison(
 
 def _run_threads(task: _Task, runs: Runs, threads: int) -> _Trace:
     """Train all groups, shared out to threads; a group's bits do not depend on which."""
-    if threads < 1:
-        raise ValueError(f"threads must be 1 or more, got {threads}")
     n_groups = len(runs.P)
     cuts = np.linspace(0, n_groups, min(threads, n_groups) + 1).astype(int)
     parts = [Runs(*(part[a:b] for part in runs)) for a, b in pairwise(cuts)]
@@ -400,6 +404,7 @@ def _result(task: _Task, runs: Runs, trace: _Trace, n_runs: int, *, many: bool) 
         **scores[""],
         params=unpack(packing, runs.P, n_runs)[lead],
         state=State(
+            rule=task.rule,
             slots=(np.stack(slots, axis=1) if slots else empty)[lead],
             epochs=task.before.epochs + epochs,
             examples=task.before.examples + epochs * m,
