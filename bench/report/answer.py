@@ -55,7 +55,7 @@ def subject(evidence: Evidence) -> str:
     """The problem in a line: what, rows x columns, network."""
     problem = evidence.problem
     network = "-".join(words.count(width) for width in problem.network.widths)
-    return f"{problem.title}, network {network} ({problem.network.activation.replace('_', ' ')})"
+    return f"{problem.title}, network {network} ({words.NAMES[problem.network.activation]})"
 
 
 def _chosen(rec: Recommendation, n_train: int) -> str:
@@ -82,7 +82,9 @@ def _first_sentence(rec: Recommendation, n_train: int, target: float, budget: st
     rates = [rec.learning_rates[b] for b in rec.batch_sizes]
     low, high = words.number(min(rates)), words.number(max(rates))
     rate = low if low == high else f"{low} to {high}"
-    if len(rec.batch_sizes) == 1:
+    if len(rec.learning_rates) == 1:
+        why = "no other batch size was tried"
+    elif len(rec.batch_sizes) == 1:
         why = "nothing else needs as few passes over the data"
     else:
         why = "in passes over the data these cannot be told apart"
@@ -141,7 +143,11 @@ def _cost_sentence(programs: list[Recommendation], n_train: int, budget: str) ->
         ]
         if ratios:
             parts.append(_cost_of(batch_size, n_train, ratios))
-    return f"{words.sentence('; '.join(parts))}." if parts else "No other batch size was tried."
+    return (
+        f"{words.sentence('; '.join(parts))}."
+        if parts
+        else "Per sample and full batch were not tried."
+    )
 
 
 def _cost_of(batch_size: int, n_train: int, ratios: list[tuple[str, object]]) -> str:

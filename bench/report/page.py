@@ -217,56 +217,102 @@ def _population_facts(evidence: Evidence) -> list[tuple[str, str]]:
 
 def method(evidence: Evidence, about: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """Definitions, protocol, seeds, budget and targets, and how to make this page again."""
-    problem, options = evidence.problem, evidence.options
-    base = words.batch_name(int(options["base_batch_size"]), problem.n_train)
-    margin = words.number(float(options["margin"]))
-    targets = words.join(words.number(t) for t in evidence.targets)
+    told = {
+        "Data": _data_told(evidence),
+        "Network": [_network_told(evidence)],
+        "Batches": [
+            "Consecutive cuts of a new permutation of the samples at each pass; the gradients of "
+            "a batch are averaged, of the shorter last one over its own size."
+        ],
+        "Seeds": _seeds_told(evidence),
+        "Learning rates": [_rates_told(evidence)],
+        "Protocols": [_protocols_told(evidence)],
+        "Budget": [_budget_told(evidence)],
+        "Targets": [
+            f"Training losses {words.join(words.number(t) for t in evidence.targets)}; verdicts "
+            "use the middle one. Reached: the first of two consecutive evaluations at or below "
+            "it, interpolated. Not reached within the budget, or diverged, counts as infinitely "
+            "long; no number stands in for it."
+        ],
+        "Seconds": [
+            "Updates times the seconds that one update takes at that batch size, measured in each "
+            "program on this machine, compilation and evaluation apart."
+        ],
+        "Intervals": [
+            "95%: of medians by order statistics, of shares exact (Clopper and Pearson), of the "
+            "rest by bootstrap over seeds. Two batch sizes are compared seed by seed."
+        ],
+        "Verdict rules": [
+            f"Supported: the whole interval lies beyond the margin ({evidence.options['margin']:g} "
+            "for ratios) in the claimed direction. Refuted: beyond it in the other. No material "
+            "difference: within the margin. Undecided: everything else, and where another target "
+            "says the opposite."
+        ],
+    }
+    return [*told.items(), *((name, [text]) for name, text in about.items() if text)]
+
+
+def _data_told(evidence: Evidence) -> list[str]:
+    """How many samples, and what was done to them."""
+    problem = evidence.problem
     split = f"{words.count(problem.n_train)} training samples"
     if problem.has_test:
         split += f", {words.count(len(problem.X_test))} held out as the test split"
-    network = problem.network
-    given = problem.updates_budget
-    budget = (
-        f"{words.count(given)} updates at every batch size."
-        if given
-        else "The larger of 30 passes and 300 updates, so that large batches get their chance."
+    return [f"{split}. One fixed split: intervals are conditional on it.", *problem.preparation]
+
+
+def _network_told(evidence: Evidence) -> str:
+    """The network, its loss, the update rule and the initialization."""
+    network = evidence.problem.network
+    return (
+        f"Widths {'-'.join(map(str, network.widths))}, {words.NAMES[network.activation]} hidden "
+        f"units, {network.output} output, {words.NAMES[network.loss]}; "
+        f"{words.count(network.n_params)} weights in 32-bit numbers; initialization: "
+        f"{words.NAMES[evidence.problem.scheme]}; update rule: {words.NAMES[evidence.rule]}."
     )
-    rows = [
-        ("Data", [f"{split}. One fixed split: intervals are conditional on it.",
-                  *problem.preparation]),
-        ("Network", [
-            f"Widths {'-'.join(map(str, network.widths))}, {network.activation.replace('_', ' ')} "
-            f"hidden units, {network.output} output, {network.loss.replace('_', ' ')} loss, "
-            f"{words.count(network.n_params)} weights; update rule {evidence.rule}; "
-            f"initialization {problem.scheme.replace('_', ' ')}; 32-bit numbers."]),
-        ("Batches", [
-            "Consecutive cuts of a new permutation of the samples at each pass; the gradients of "
-            "a batch are averaged, of the shorter last one over its own size."]),
-        ("Seeds", [
-            "A seed fixes initial weights and orders, the same for every batch size and learning "
-            "rate. Seeds divisible by 3 tune: whatever is picked is picked on them. The others "
-            "report: every number on this page is theirs."]),
-        ("Learning rates", [
-            "16 rates in steps of half an octave at each batch size, more where the best lies at "
-            "the edge, then 16 in steps of an eighth of an octave around it. The pick: of the "
-            "rates at which at most 5% of the seeds fail, the one that reaches the target first."]),
-        ("Protocols", [
-            f"Tuned: each batch size at its own pick. Same: all at the pick of {base} (and of "
-            "batch size 1). Linear: that pick in proportion to the batch size."]),
-        ("Budget", [budget]),
-        ("Targets", [
-            f"Training losses {targets}; verdicts use the middle one. Reached: the first of two "
-            "consecutive evaluations at or below it, interpolated. Not reached within the budget, "
-            "or diverged, counts as infinitely long; no number stands in for it."]),
-        ("Seconds", [
-            "Updates times the seconds that one update takes at that batch size, measured in each "
-            "program on this machine, compilation and evaluation apart."]),
-        ("Intervals", [
-            "95%: of medians by order statistics, of shares exact (Clopper and Pearson), of the "
-            "rest by bootstrap over seeds. Two batch sizes are compared seed by seed."]),
-        ("Verdict rules", [
-            f"Supported: the whole interval lies beyond the margin ({margin} for ratios) in the "
-            "claimed direction. Refuted: beyond it in the other. No material difference: within "
-            "the margin. Undecided: everything else, and where another target says the opposite."]),
-    ]  # fmt: skip
-    return rows + [(name, [text]) for name, text in about.items() if text]
+
+
+def _seeds_told(evidence: Evidence) -> list[str]:
+    """What seeds fix, and which of them choose and report."""
+    told = [
+        "A seed fixes initial weights and orders, the same for every batch size and learning rate. "
+        "Seeds divisible by 3 tune: whatever is picked is picked on them. The others report: every "
+        "number on this page is theirs."
+    ]
+    if evidence.problem.population is not None:
+        told.append(
+            f"Each seed trains a block of {words.count(evidence.problem.population)} networks "
+            "with initial weights of their own and one common order of the samples."
+        )
+    return told
+
+
+def _rates_told(evidence: Evidence) -> str:
+    """Which learning rates were tried, and how one is picked."""
+    tried = (
+        "16 rates in steps of half an octave at each batch size, more where the best lies at the "
+        "edge, then 16 in steps of an eighth of an octave around it."
+    )
+    if evidence.options.get("learning_rates"):
+        tried = "Those given, at every batch size, and no others."
+    return (
+        f"{tried} The pick: of the rates at which at most 5% of the seeds fail, the one that "
+        "reaches the target first."
+    )
+
+
+def _protocols_told(evidence: Evidence) -> str:
+    """The three protocols and their bases."""
+    base = words.batch_name(int(evidence.options["base_batch_size"]), evidence.problem.n_train)
+    return (
+        f"Tuned: each batch size at its own pick. Same: all at the pick of {base} (and of batch "
+        "size 1). Linear: that pick in proportion to the batch size."
+    )
+
+
+def _budget_told(evidence: Evidence) -> str:
+    """How long each run lasts."""
+    updates = evidence.problem.updates_budget
+    if updates is not None:
+        return f"{words.count(updates)} updates at every batch size."
+    return "The larger of 30 passes and 300 updates, so that large batches get their chance."

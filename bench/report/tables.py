@@ -53,6 +53,21 @@ MEASURES = {
     "depth against width": "Beats more width: 2-2-2-1 networks that learn XOR",
 }
 """Measures in plain words."""
+SHORT_MEASURES = {
+    "uphill share, same states": "from the same weights",
+    "uphill share, own states": "each in its own training",
+    "usable width": "range of usable rates",
+    "failed runs at the same rate": "failed runs",
+    "spread": "spread over seeds",
+    "threshold": "the rate that begins to fail",
+    "threshold / B": "that rate per example",
+    "overshoot": "too large a rate",
+    "slow": "too small a rate",
+    "solves": "solves it",
+    "helps": "makes it easier",
+    "depth against width": "beats more width",
+}
+"""The same in a few words, for headlines."""
 LEADING = {"C7": "solves"}
 """The measure whose verdict is the claim's own, where the others answer further questions."""
 MANY = 12
@@ -412,9 +427,7 @@ def _short_name(claim: dict[str, Any]) -> str:
         return f"time in {claim['program']}"
     if claim["claim"] == "C2":
         return AXES.get(claim["axis"], str(claim["axis"]))
-    name = MEASURES.get(claim["measure"], str(claim["measure"]))
-    name = name.split(":")[0]
-    return name[:1].lower() + name[1:]
+    return SHORT_MEASURES.get(claim["measure"], str(claim["measure"]))
 
 
 @dataclass(frozen=True)

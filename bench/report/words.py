@@ -20,6 +20,24 @@ _DURATION_UNITS = (
 )
 
 
+NAMES = {
+    "relu": "ReLU",
+    "tanh": "tanh",
+    "leaky_relu": "leaky ReLU",
+    "bce": "binary cross-entropy",
+    "ce": "cross-entropy",
+    "half_mse": "half squared error",
+    "he": "He et al.'s normal",
+    "uniform_fan_in": "uniform within 1/√inputs",
+    "truncated_normal": "truncated normal, sigma 0.1",
+    "sgd": "plain gradient descent (SGD)",
+    "momentum": "momentum",
+    "nesterov": "Nesterov momentum",
+    "adam": "Adam",
+}
+"""Options of networks and training by the names that people use."""
+
+
 def number(value: float, digits: int = 2) -> str:
     """Write a finite number with `digits` significant digits: 4.87 is "4.9", 1437 is "1,400".
 
@@ -103,7 +121,9 @@ def duration_unit(seconds: float) -> tuple[float, str]:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in the unit that suits it: .0123 is "12 ms"."""
+    """Write a duration in the unit that suits it: .0123 is "12 ms"; inf is "not reached"."""
+    if math.isinf(seconds):
+        return "not reached"
     scale, unit = duration_unit(seconds)
     return f"{number(seconds / scale)} {unit}"
 

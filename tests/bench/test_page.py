@@ -175,8 +175,10 @@ def test_contradicting_measures_are_the_headline(digits):
     """Where one measure supports and another refutes, the row says so first, with no verdict."""
     rows = {row.claim: row for row in tables.verdict_rows(digits)}
     assert rows["C3"].verdict == "contradictory"
-    assert rows["C3"].headline.startswith("The measures contradict each other. Supported: range of")
-    assert "Refuted: the same rate divided by the batch size." in rows["C3"].headline
+    assert rows["C3"].headline.startswith(
+        "The measures contradict each other. Supported: range of usable rates"
+    )
+    assert "Refuted: that rate per example." in rows["C3"].headline
     assert rows["C8"].verdict == "supported"
 
 

@@ -115,11 +115,11 @@ def each_arm_title(data: pd.DataFrame) -> str:
     ratio = (last["q90"] / last["q10"]).sort_values()
     n_train = int(data["n_train"].iloc[0])
     least, most = (words.with_batch(int(b), n_train) for b in (ratio.index[0], ratio.index[-1]))
-    return (
+    text = (
         f"Seeds differ most {most}, where the worst tenth ends with "
-        f"{words.number(ratio.iloc[-1])} times the loss of the best tenth; least {least}, "
-        f"{words.number(ratio.iloc[0])} times"
+        f"{words.number(ratio.iloc[-1])} times the loss of the best tenth"
     )
+    return text if most == least else f"{text}; least {least}, {words.number(ratio.iloc[0])} times"
 
 
 def each_arm_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:

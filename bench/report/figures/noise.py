@@ -20,10 +20,10 @@ def noise_data(evidence: Evidence) -> pd.DataFrame:
 
     Columns: `state, epochs, batch_size, variance` (measured), `predicted` (s2/B (1 - B/N)), `snr,
     cosine_low, cosine_median, cosine_high` (of the angle between batch and full gradient),
-    `n_seeds, n_train`; empty where the study has no states.
+    `n_seeds, n_train`; empty where the study has no states, or the full batch only.
     """
     noise = evidence.noise
-    if noise.empty:
+    if noise.empty or not (noise["predicted"] > 0).any():
         return pd.DataFrame()
     states = sorted(set(noise["state"]))
     shown = dict.fromkeys([states[0], states[len(states) // 2], states[-1]])
@@ -38,11 +38,12 @@ def noise_title(data: pd.DataFrame) -> str:
     """How far a measured variance typically is from the formula, and the noise at B = 1."""
     part = data[data["predicted"] > 0]
     off = float((part["variance"] / part["predicted"] - 1).abs().median())
-    single = data[data["batch_size"] == data["batch_size"].min()]["snr"]
-    ratio = 1 / float(single.median())
+    smallest = int(data["batch_size"].min())
+    ratio = 1 / float(data.loc[data["batch_size"] == smallest, "snr"].median())
+    arm = words.with_batch(smallest, int(data["n_train"].iloc[0]))
     return (
-        f"Measured gradient noise is typically {words.percent(off)} off the formula; one sample's "
-        f"noise is {words.number(ratio)} times its signal"
+        f"{words.sentence(arm)}, the gradient's variance is {words.number(ratio)} times the full "
+        f"gradient's square; measured and computed typically differ by {words.percent(off)}"
     )
 
 

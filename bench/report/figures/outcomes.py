@@ -61,6 +61,8 @@ def outcome_map_title(data: pd.DataFrame) -> str:
     solved = data[data["solved"] >= 0.5].groupby("batch_size")["learning_rate"].max()
     if solved.empty:
         best = data.loc[data["solved"].idxmax()]
+        if best["solved"] == 0:
+            return "No run reached the target within its budget"
         return (
             f"At best {words.percent(best['solved'])} of the runs are solved, "
             f"{words.with_batch(int(best['batch_size']), n_train)} at a learning rate of "

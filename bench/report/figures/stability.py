@@ -38,18 +38,17 @@ def stability_data(evidence: Evidence) -> pd.DataFrame:
 def stability_title(data: pd.DataFrame) -> str:
     """Both headlines at once: the largest stable rate, and the same per example."""
     rows = data[data["kind"] == "failed"].sort_values("batch_size")
-    first, last = rows.iloc[0], rows.iloc[-1]
-    to = words.batch_name(int(last["batch_size"]), int(last["n_train"]))
-    ends = [
-        _bracket(first["stable"], first["unstable"]),
-        _bracket(last["stable"], last["unstable"]),
-    ]
-    each = [
-        _bracket(end["stable_per_example"], end["unstable_per_example"]) for end in (first, last)
-    ]
+    n_train = int(rows["n_train"].iloc[0])
+    rates, each = (
+        [_bracket(row[f"stable{end}"], row[f"unstable{end}"]) for _, row in rows.iterrows()]
+        for end in ("", "_per_example")
+    )
+    first, last = (words.batch_name(int(rows["batch_size"].iloc[i]), n_train) for i in (0, -1))
+    if first == last:
+        return f"The largest stable learning rate is {rates[0]}, {each[0]} per example"
     return (
-        f"From per sample to {to}, the largest stable learning rate goes from {ends[0]} to "
-        f"{ends[1]}, the rate per example from {each[0]} to {each[1]}"
+        f"From {first} to {last}, the largest stable learning rate goes from {rates[0]} to "
+        f"{rates[-1]}, the rate per example from {each[0]} to {each[-1]}"
     )
 
 

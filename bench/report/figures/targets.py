@@ -154,18 +154,24 @@ def time_to_target_data(evidence: Evidence) -> pd.DataFrame:
 
 def time_to_target_title(data: pd.DataFrame) -> str:
     """Passes and updates of the first and of the last arm, tuned."""
-    tuned = data[data["line"].str.startswith("tuned")]
+    tuned = data[data["line"].str.startswith("tuned")].sort_values("batch_size")
     n_train = int(data["n_train"].iloc[0])
-    parts = []
-    for axis, noun in (("epochs", "passes to the target go"), ("updates", "updates")):
-        rows = tuned[tuned["axis"] == axis].sort_values("batch_size")
-        ends = [
+    ends = {
+        axis: [
             words.number(value) if math.isfinite(value) else "not reached"
-            for value in rows["value"].iloc[[0, -1]]
+            for value in tuned.loc[tuned["axis"] == axis, "value"].iloc[[0, -1]]
         ]
-        parts.append(f"{noun} from {ends[0]} to {ends[1]}")
-    last = words.batch_name(int(tuned["batch_size"].max()), n_train)
-    return f"From per sample to {last}, {', '.join(parts)}"
+        for axis in ("epochs", "updates")
+    }
+    first, last = (int(tuned["batch_size"].iloc[place]) for place in (0, -1))
+    if first == last:
+        return (
+            f"{words.sentence(words.with_batch(first, n_train))}, passes to the target: "
+            f"{ends['epochs'][0]}, updates: {ends['updates'][0]}"
+        )
+    passes, updates = (f"from {ends[axis][0]} to {ends[axis][1]}" for axis in ends)
+    span = f"From {words.batch_name(first, n_train)} to {words.batch_name(last, n_train)}"
+    return f"{span}, passes to the target go {passes}, updates {updates}"
 
 
 _LINE_STYLES = {
@@ -291,7 +297,7 @@ FIGURES = {
         answer_title,
         "Time to the target against the batch size, a line a program, each batch size at its own "
         "best learning rate: median and 95% interval. Ringed: the fastest. Filled points cannot "
-        "be told apart from it; a triangle at the top did not reach the target.",
+        "be told apart from it.",
     ),
     "time_to_target": FigureSpec(
         time_to_target_data,
