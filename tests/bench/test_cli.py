@@ -102,7 +102,7 @@ def test_walk_prints_what_the_function_renders(capsys: pytest.CaptureFixture[str
         ("walk --x 1,b", "'b'"),
         ("walk --format pdf", "markdown"),
         ("walk more", "more"),
-        ("wlk", "walk"),
+        ("wlk", "wlk"),
         ("study", "NAME"),
         ("study digit --out DIR", "digits"),
         ("study data.csv --out DIR", "digits"),
