@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ from bench.analysis.outcomes import outcome_rows
 from bench.analysis.stability import KINDS, add_failures, bracket_rates, largest_stable_rate
 from bench.analysis.time_to_target import choose_targets, extension_sides, named_rates, pick_table
 from bench.analysis.xor import best_arm, count_outcomes
+from bench.errors import InputError
 from bench.experiments import plan
 from bench.experiments.block import Block, BlockResult
 from bench.experiments.progress import Reporter
@@ -138,13 +140,21 @@ class Training:
 
 
 def find_targets(training: Training, rates: Sequence[float]) -> Ran:
-    """Give the problem its targets: where it has none, a pilot with seeds of its own finds them."""
+    """Give the problem its targets: where it has none, a pilot with seeds of its own finds them.
+
+    Raises
+    ------
+    InputError
+        Where the pilot learns at no rate.
+    """
     problem = training.problem
     if problem.targets is not None:
         return Ran(0, 0.0, 0.0)
     training.pilot = plan.pilot(problem, training.rule, rates)
     ran = training.train(training.pilot, "pilot")
     targets = choose_targets(problem, iterate(problem, training.pilot, training.store))
+    if not all(map(math.isfinite, targets)):
+        raise InputError("learning_rates: at each of them the pilot diverges, give smaller ones")
     training.problem = replace(problem, targets=targets)
     return ran
 

@@ -63,11 +63,14 @@ def study(problem: str | Problem, *, progress: Reporter | None = None, **options
     search(training, settings.learning_rates)
     variants, counts = train_variants(training, settings.learning_rates)
     training.progress.say("Timing the programs that can train this network.")
+    seconds = measure_seconds(training.problem)
+    for program, reason in seconds.attrs.get("left_out", {}).items():
+        training.tell(f"{program} is left out of the timings: {reason}.")
     evidence = analyse(
         training.problem,
         training.rule,
         training.outcomes(),
-        seconds=measure_seconds(training.problem),
+        seconds=seconds,
         blocks=training.results(),
         options=settings.stored(),
         variants=counts,

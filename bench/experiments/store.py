@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -162,10 +163,14 @@ class Store:
         self._sound.add(key)
 
     def new_view(self, name: str) -> Path:
-        """Return an empty folder to write a study's files in; `publish` puts it into its place."""
+        """Return an empty folder to write a study's files in; `publish` puts it into its place.
+
+        What killed processes left of the same study is deleted.
+        """
         folder = self.root / VIEWS / f"{name}.{os.getpid()}"
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            for left in folder.parent.glob(f"{glob.escape(name)}.*"):
+                shutil.rmtree(left)
             folder.mkdir(parents=True)
         except OSError as error:
             raise unwritable(folder, error) from None

@@ -14,20 +14,20 @@ IRIS = load_problem("iris")
 BLOCK = Block("sgd", 4, (0.5, 1.0), seed=3, epochs=30)
 
 
-def test_coarse_rates():
+def test_coarse_rates() -> None:
     """The coarse block is 2 ** (k / 2), k = -12..3, and for Adam k = -24..-9."""
     assert plan.coarse_rates("sgd") == pytest.approx([2 ** (k / 2) for k in range(-12, 4)])
     assert plan.coarse_rates("adam") == pytest.approx([2 ** (k / 2) for k in range(-24, -8)])
 
 
-def test_fine_rates_surround_the_pick():
+def test_fine_rates_surround_the_pick() -> None:
     """The fine block is pick x 2 ** (j / 8), j = -7..8."""
     pick = plan.coarse_rates("sgd")[5]
     assert plan.fine_rates(pick) == pytest.approx([pick * 2 ** (j / 8) for j in range(-7, 9)])
 
 
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
-def test_a_rate_in_two_lattices_is_one_float(rule):
+def test_a_rate_in_two_lattices_is_one_float(rule: str) -> None:
     """Coarse, extended and fine rates that are equal in exact arithmetic are the same float."""
     coarse = plan.coarse_rates(rule)
     upper = plan.extend(coarse, "upper")
@@ -37,7 +37,7 @@ def test_a_rate_in_two_lattices_is_one_float(rule):
         assert 2 * pick in plan.fine_rates(pick)
 
 
-def test_windows_extend_without_gap_or_overlap():
+def test_windows_extend_without_gap_or_overlap() -> None:
     """Two extensions on each side continue the lattice of half octaves, 16 rates at a time."""
     rates = list(plan.coarse_rates("sgd"))
     for side in ("lower", "upper", "lower", "upper"):
@@ -50,7 +50,7 @@ def test_windows_extend_without_gap_or_overlap():
     )
 
 
-def test_every_third_seed_tunes():
+def test_every_third_seed_tunes() -> None:
     """Seed s tunes where s % 3 = 0: a third of 48, whatever the number of seeds."""
     assert [plan.role(seed) for seed in range(4)] == ["tune", "report", "report", "tune"]
 
@@ -58,23 +58,23 @@ def test_every_third_seed_tunes():
 @pytest.mark.parametrize(
     ("batch_size", "epochs"), [(1, 30), (8, 30), (16, 38), (60, 150), (120, 300)]
 )
-def test_budget_is_30_epochs_or_300_updates(batch_size, epochs):
+def test_budget_is_30_epochs_or_300_updates(batch_size: int, epochs: int) -> None:
     """Iris, 120 samples: 300 updates at batch size 16 are 37.5, so 38 epochs."""
     assert plan.budget_epochs(IRIS, batch_size) == epochs
 
 
 @pytest.mark.parametrize(("batch_size", "epochs"), [(1, 2500), (2, 5000), (4, 10_000)])
-def test_budget_of_the_notes_is_10_000_updates(batch_size, epochs):
+def test_budget_of_the_notes_is_10_000_updates(batch_size: int, epochs: int) -> None:
     """XOR's budget is 10,000 updates at every batch size."""
     assert plan.budget_epochs(load_problem("notes"), batch_size) == epochs
 
 
-def test_ragged_batches_count_as_updates():
+def test_ragged_batches_count_as_updates() -> None:
     """1,437 samples in batches of 1,024 are two updates."""
     assert plan.updates_per_epoch(1437, 1024) == 2
 
 
-def test_grid_cuts_rates_into_blocks_of_16():
+def test_grid_cuts_rates_into_blocks_of_16() -> None:
     """Twenty rates and two seeds are four blocks, rates ascending."""
     blocks = plan.grid(IRIS, "sgd", 1, [2.0**-k for k in range(20)], range(2))
     assert [len(block.learning_rates) for block in blocks] == [16, 4, 16, 4]
@@ -82,7 +82,7 @@ def test_grid_cuts_rates_into_blocks_of_16():
     assert blocks[0].learning_rates[0] == 2.0**-19
 
 
-def test_pilot():
+def test_pilot() -> None:
     """The pilot is 8 epochs at batch size 32 from 16 seeds of its own."""
     blocks = plan.pilot(IRIS, "sgd", plan.coarse_rates("sgd"))
     assert {block.seed for block in blocks} == set(range(1_000_000, 1_000_016))
@@ -101,12 +101,12 @@ def test_pilot():
         replace(BLOCK, checkpoints=()),
     ],
 )
-def test_key_depends_on_all_that_determines_a_block(other):
+def test_key_depends_on_all_that_determines_a_block(other: Block) -> None:
     """Any change of a block's fields changes its key, an ulp of a rate included."""
     assert other.key(IRIS) != BLOCK.key(IRIS)
 
 
-def test_key_depends_on_the_problem():
+def test_key_depends_on_the_problem() -> None:
     """Another network, scheme or data set gives another key."""
     problems = (
         IRIS,
@@ -119,13 +119,13 @@ def test_key_depends_on_the_problem():
 
 
 @pytest.mark.parametrize("name", ["KERNEL_HASH", "INSTRUCTION_SET"])
-def test_key_depends_on_the_kernels(monkeypatch, name):
+def test_key_depends_on_the_kernels(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """An edit of the kernels or another instruction set gives another key."""
     before = BLOCK.key(IRIS)
     monkeypatch.setattr(kernels, name, "another")
     assert BLOCK.key(IRIS) != before
 
 
-def test_key_ignores_words():
+def test_key_ignores_words() -> None:
     """Names and titles are no part of a block's key."""
     assert BLOCK.key(replace(IRIS, name="flowers", title="Flowers")) == BLOCK.key(IRIS)

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from io import StringIO
 
 import numpy as np
 import pytest
 
 from bench.errors import InputError
 from bench.experiments import Block, Store, iterate, plan, run, run_block, run_blocks
-from bench.experiments.progress import Lines, Silent, reporter
+from bench.experiments.progress import Bar, Lines, Silent, reporter
 from bench.problems import load_problem
 from kernels import init_params, sample_order
 from kernels.reference import loss_reference, train_reference
@@ -53,13 +54,17 @@ def counted(monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_any_number_of_workers_gives_the_same_bits(tmp_path, expected, workers):
+def test_any_number_of_workers_gives_the_same_bits(
+    tmp_path: Path, expected: dict[str, bytes], workers: int
+) -> None:
     """Two or three workers, and blocks in another order, write the files that one wrote."""
     run_blocks(IRIS, BLOCKS[::-1], Store(tmp_path), workers=workers)
     assert contents(tmp_path) == expected
 
 
-def test_nothing_is_run_twice(tmp_path, expected, counted):
+def test_nothing_is_run_twice(
+    tmp_path: Path, expected: dict[str, bytes], counted: list[Block]
+) -> None:
     """The same blocks again are found, not trained; more seeds train the new ones alone."""
     assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1).n_blocks == len(BLOCKS)
     assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1).n_blocks == 0
@@ -70,13 +75,13 @@ def test_nothing_is_run_twice(tmp_path, expected, counted):
     assert expected.items() <= contents(tmp_path).items()
 
 
-def test_a_block_listed_twice_is_run_once(tmp_path, counted):
+def test_a_block_listed_twice_is_run_once(tmp_path: Path, counted: list[Block]) -> None:
     """Equal blocks are one piece of work."""
     run_blocks(IRIS, BLOCKS[:1] * 3, Store(tmp_path), workers=2)
     assert len(counted) == 1
 
 
-def test_damaged_blocks_are_run_again(tmp_path, expected):
+def test_damaged_blocks_are_run_again(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """A cut file is named, run again, and then holds the bits it had."""
     run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1)
     path = Store(tmp_path).path(BLOCKS[0].key(IRIS))
@@ -87,7 +92,9 @@ def test_damaged_blocks_are_run_again(tmp_path, expected):
     assert contents(tmp_path) == expected
 
 
-def test_killed_and_resumed_is_as_if_nothing_happened(tmp_path, expected):
+def test_killed_and_resumed_is_as_if_nothing_happened(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
     """Killed by SIGKILL while it writes, then resumed: the files of an undisturbed run."""
     script = f"""
 import sys, time
@@ -112,7 +119,9 @@ run_blocks(IRIS, BLOCKS, Store(Path({str(tmp_path)!r})), workers=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_keeps_what_is_in_flight(tmp_path, monkeypatch, number):
+def test_interrupted_keeps_what_is_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     """Ctrl-C and SIGTERM let running blocks finish and be written, and start no other."""
     started = []
 
@@ -132,7 +141,7 @@ def test_interrupted_keeps_what_is_in_flight(tmp_path, monkeypatch, number):
     assert signal.getsignal(number) is before
 
 
-def test_a_failing_block_is_named(tmp_path, monkeypatch):
+def test_a_failing_block_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception in a worker names problem, rule, batch size, seed and rates."""
 
     def failing(*_):
@@ -143,7 +152,7 @@ def test_a_failing_block_is_named(tmp_path, monkeypatch):
         run_blocks(IRIS, BLOCKS[:1], Store(tmp_path), workers=2)
 
 
-def test_a_full_disk_stops_the_run(tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where results cannot be written, the run ends with the one line of the store."""
 
     def full(_):
@@ -154,7 +163,7 @@ def test_a_full_disk_stops_the_run(tmp_path, monkeypatch):
         run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=2)
 
 
-def test_few_results_wait_to_be_written(tmp_path, monkeypatch):
+def test_few_results_wait_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than workers + AHEAD blocks are trained ahead of what is written."""
     trained, ahead = [], []
 
@@ -173,7 +182,7 @@ def test_few_results_wait_to_be_written(tmp_path, monkeypatch):
     assert max(ahead) <= 1 + run.AHEAD
 
 
-def test_a_run_can_be_done_again_in_a_few_lines_of_numpy():
+def test_a_run_can_be_done_again_in_a_few_lines_of_numpy() -> None:
     """The reference, from the seed's parameters and order, gives the losses of a stored run."""
     block = Block("sgd", 32, (0.125, 0.5), seed=4, epochs=3)
     result = run_block(IRIS, block)
@@ -193,7 +202,7 @@ def test_a_run_can_be_done_again_in_a_few_lines_of_numpy():
     np.testing.assert_allclose(result.loss[0, 1], losses, rtol=1e-4)
 
 
-def test_network_i_of_a_population_is_row_i_of_its_seed():
+def test_network_i_of_a_population_is_row_i_of_its_seed() -> None:
     """Run (i, j) of a population starts from network i and takes rate j, as one run alone does."""
     block = Block("sgd", 2, (0.25, 1.0), seed=5, epochs=40, population=3)
     result = run_block(NOTES, block)
@@ -203,7 +212,7 @@ def test_network_i_of_a_population_is_row_i_of_its_seed():
     assert not np.array_equal(result.params[0], result.params[1])
 
 
-def test_test_split_is_evaluated_where_there_is_one():
+def test_test_split_is_evaluated_where_there_is_one() -> None:
     """Problems without a test split have NaN there; the others have numbers."""
     with_test = run_block(IRIS, BLOCKS[0])
     assert np.isfinite(with_test.test_loss).all()
@@ -211,7 +220,7 @@ def test_test_split_is_evaluated_where_there_is_one():
     assert np.isnan(run_block(NOTES, Block("sgd", 2, (0.5,), 0, 2, population=2)).test_loss).all()
 
 
-def test_dead_networks_are_seen():
+def test_dead_networks_are_seen() -> None:
     """A network that no sample activates is dead at the start, and remains so."""
     block = Block("sgd", 4, (0.25,), seed=0, epochs=5, population=64)
     result = run_block(NOTES, block)
@@ -224,7 +233,7 @@ def test_dead_networks_are_seen():
     assert result.dead_end[dead].all()
 
 
-def test_results_come_in_the_order_of_the_blocks(tmp_path):
+def test_results_come_in_the_order_of_the_blocks(tmp_path: Path) -> None:
     """`iterate` gives every block its own result."""
     store = Store(tmp_path)
     run_blocks(IRIS, BLOCKS, store, workers=2)
@@ -232,7 +241,7 @@ def test_results_come_in_the_order_of_the_blocks(tmp_path):
         np.testing.assert_array_equal(result.loss, run_block(IRIS, block).loss)
 
 
-def test_a_log_gets_few_plain_lines(tmp_path):
+def test_a_log_gets_few_plain_lines(tmp_path: Path) -> None:
     """Without a terminal, a stage is one line, and signs that its encoding lacks do no harm."""
     with (tmp_path / "log").open("w", encoding="ascii") as log:
         progress = reporter(log)
@@ -244,7 +253,25 @@ def test_a_log_gets_few_plain_lines(tmp_path):
     assert lines[1:] == ["????"]
 
 
-def test_nothing_to_do_is_silent(tmp_path):
+def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a stage is a bar with its name, and sentences stay above it."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    progress = reporter(terminal)
+    assert isinstance(progress, Bar)
+    run_blocks(IRIS, BLOCKS, Store(tmp_path), 1, progress, "coarse rates")
+    progress.say("Writing [the report].")
+    assert f"coarse rates ({len(BLOCKS)} blocks)" in terminal.getvalue()
+    assert terminal.getvalue().endswith("Writing [the report].\n")
+
+
+def test_nothing_to_do_is_silent(tmp_path: Path) -> None:
     """A stage whose blocks are all there tells nothing."""
 
     class Loud(Silent):

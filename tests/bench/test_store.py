@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def put(store, problem, block):
     return result, store.path(key)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     """A block's result comes back to the bit."""
     store = Store(tmp_path)
     result, _ = put(store, IRIS, BLOCK)
@@ -54,7 +55,7 @@ def test_what_is_written_is_read(tmp_path):
         np.testing.assert_array_equal(value, getattr(result, name), err_msg=name)
 
 
-def test_populations_are_read_rounded(tmp_path):
+def test_populations_are_read_rounded(tmp_path: Path) -> None:
     """A population's trajectories come back rounded to float32; there is no test split."""
     store = Store(tmp_path)
     result, _ = put(store, NOTES, POPULATION)
@@ -64,7 +65,7 @@ def test_populations_are_read_rounded(tmp_path):
     assert np.isnan(read.test_loss).all()
 
 
-def test_same_result_is_the_same_file(tmp_path):
+def test_same_result_is_the_same_file(tmp_path: Path) -> None:
     """A result's file holds no time stamp and no other accident: the same bytes every time."""
     result = made_up(BLOCK, 1, test=True)
     assert encode("key", result) == encode("key", result)
@@ -72,7 +73,7 @@ def test_same_result_is_the_same_file(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "other block"])
-def test_damaged_files_are_named_and_not_used(tmp_path, damage):
+def test_damaged_files_are_named_and_not_used(tmp_path: Path, damage: str) -> None:
     """A cut, flipped, empty or foreign file counts as missing, and a warning names it."""
     _, path = put(Store(tmp_path), IRIS, BLOCK)
     data = bytearray(path.read_bytes())
@@ -93,7 +94,7 @@ def test_damaged_files_are_named_and_not_used(tmp_path, damage):
     assert str(path) in store.warnings[0]
 
 
-def test_missing_is_not_damaged(tmp_path):
+def test_missing_is_not_damaged(tmp_path: Path) -> None:
     """A block that was never run is missing without a warning; reading it names its file."""
     store = Store(tmp_path)
     assert not store.has(IRIS, BLOCK)
@@ -102,7 +103,9 @@ def test_missing_is_not_damaged(tmp_path):
         store.read(IRIS, BLOCK)
 
 
-def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+def test_a_disk_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk raises an InputError that names the file and the way out; no file is left."""
 
     def full(_):
@@ -115,14 +118,14 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     assert list(tmp_path.rglob("*.npz")) == []
 
 
-def test_a_folder_that_is_a_file_is_one_line(tmp_path):
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     """An output folder below a plain file raises an InputError that names it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         put(Store(tmp_path / "file"), IRIS, BLOCK)
 
 
-def test_prune_keeps_what_studies_use(tmp_path):
+def test_prune_keeps_what_studies_use(tmp_path: Path) -> None:
     """Pruning deletes blocks that no study.json names, and half-written files."""
     store = Store(tmp_path)
     _, kept = put(store, IRIS, BLOCK)
@@ -137,7 +140,7 @@ def test_prune_keeps_what_studies_use(tmp_path):
     assert not half.exists()
 
 
-def test_prune_needs_readable_studies(tmp_path):
+def test_prune_needs_readable_studies(tmp_path: Path) -> None:
     """A study.json that cannot be read stops a prune by name, before its blocks are lost."""
     (tmp_path / "iris").mkdir()
     (tmp_path / "iris" / "study.json").write_text("{")
@@ -145,7 +148,16 @@ def test_prune_needs_readable_studies(tmp_path):
         used_keys(tmp_path)
 
 
-def test_a_view_takes_the_place_of_an_earlier_one(tmp_path):
+def test_a_killed_view_leaves_no_trace(tmp_path: Path) -> None:
+    """What a killed process left of a study's folder is gone when the next one begins."""
+    left = tmp_path / ".blocks" / "views" / "iris.1"
+    left.mkdir(parents=True)
+    (left / "runs.parquet").write_text("half")
+    view = Store(tmp_path).new_view("iris")
+    assert list(view.parent.iterdir()) == [view]
+
+
+def test_a_view_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     """Publishing replaces a study's folder as a whole, and leaves nothing else behind."""
     store = Store(tmp_path)
     for content in ("first", "second"):

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -43,27 +44,28 @@ SMALL: dict[str, Any] = {
 RESULTS = ("runs.parquet", "summary.csv", "claims.json")
 
 
+def made_up_seconds(problem: Problem) -> pd.DataFrame:
+    """Return seconds that do not differ from run to run, as timings do."""
+    sizes = np.array([1.0, float(problem.n_train)])
+    cost = 1e-6 * (1.0 + sizes)
+    return pd.DataFrame(
+        {
+            "program": "batchbench",
+            "batch_size": sizes.astype(int),
+            "mean_batch": sizes,
+            "seconds_per_update": cost,
+            "low": cost / 1.1,
+            "high": cost * 1.1,
+            "c0": 1e-6,
+            "c1": 1e-6,
+        }
+    )
+
+
 @pytest.fixture(autouse=True)
 def _no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let made-up seconds stand for timings, which differ from run to run."""
-
-    def made_up(problem: Problem) -> pd.DataFrame:
-        sizes = np.array([1.0, float(problem.n_train)])
-        cost = 1e-6 * (1.0 + sizes)
-        return pd.DataFrame(
-            {
-                "program": "batchbench",
-                "batch_size": sizes.astype(int),
-                "mean_batch": sizes,
-                "seconds_per_update": cost,
-                "low": cost / 1.1,
-                "high": cost * 1.1,
-                "c0": 1e-6,
-                "c1": 1e-6,
-            }
-        )
-
-    monkeypatch.setattr(module, "measure_seconds", made_up)
+    """Let made-up seconds stand for timings."""
+    monkeypatch.setattr(module, "measure_seconds", made_up_seconds)
 
 
 @pytest.fixture
@@ -91,19 +93,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the output folder that the tests of one finished study share."""
-    return tmp_path_factory.mktemp("out")
-
-
-@pytest.fixture
-def done(out: Path) -> module.Study:
-    """Run the small study, page and figures included, or load it when it is there."""
-    return (
-        module.load(out / "iris")
-        if (out / "iris").exists()
-        else bench.study("iris", out=out, **SMALL)
-    )
+def done(tmp_path_factory: pytest.TempPathFactory) -> module.Study:
+    """Return a finished small study, page and figures included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "measure_seconds", made_up_seconds)
+        return bench.study("iris", out=tmp_path_factory.mktemp("out"), **SMALL)
 
 
 def contents(study: module.Study) -> dict[str, bytes]:
@@ -227,12 +221,14 @@ def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("plain_page")
-def test_the_same_command_trains_nothing_again(done: module.Study, trained: list[Block]) -> None:
+def test_the_same_command_trains_nothing_again(
+    done: module.Study, tmp_path: Path, trained: list[Block]
+) -> None:
     """The same command again runs no block, and writes the same results."""
-    before = contents(done)
-    again = bench.study("iris", out=done.folder.parent, **SMALL)
+    out = shutil.copytree(done.folder.parent, tmp_path / "out")
+    again = bench.study("iris", out=out, **SMALL)
     assert trained == []
-    assert contents(again) == before
+    assert contents(again) == contents(done)
 
 
 @pytest.mark.usefixtures("plain_page")
@@ -368,6 +364,40 @@ def test_lattices_are_followed_by_named_rates_and_brackets(tmp_path: Path) -> No
         outcomes.learning_rate[outcomes.role == "tune"]
     )
     assert only_reported
+
+
+def test_rates_that_all_diverge_are_refused(tmp_path: Path) -> None:
+    """Where the pilot diverges at every given rate, the option is named."""
+    training = small_training(tmp_path, load_problem("iris"), 8)
+    with pytest.raises(InputError, match=r"learning_rates: .* smaller"):
+        stages.search(training, (1e3, 1e4))
+
+
+def test_the_time_it_will_take_is_told_beforehand(tmp_path: Path) -> None:
+    """After the pilot, and before the first stage, the time of the whole training is told."""
+    events: list[str] = []
+
+    class Told(Silent):
+        def say(self, message: str) -> None:
+            events.append(message)
+
+        def start(self, stage: str, n_blocks: int, work: float) -> None:  # noqa: ARG002
+            events.append(stage)
+
+    training = replace(small_training(tmp_path, load_problem("iris"), 32), progress=Told())
+    stages.search(training, (0.125, 0.5))
+    at = next(i for i, event in enumerate(events) if event.startswith("Training will take about"))
+    assert events[at - 1] == "iris: pilot"
+    assert events[at + 1] == "iris: rates given"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 second"), (45.4, "45 seconds"), (100, "2 minutes"), (7000, "2 hours")],
+)
+def test_predictions_are_round(seconds: float, words: str) -> None:
+    """A predicted time is a whole number of seconds, minutes or hours."""
+    assert stages.duration(seconds) == words
 
 
 def few(problem: Problem) -> Problem:
