@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,13 +28,13 @@ BLOCKS = [
 REAL = run._run_coded
 
 
-def contents(out):
+def contents(out: Path) -> dict[str, bytes]:
     """Return the bytes of all block files below a folder, by name."""
     return {path.name: path.read_bytes() for path in (out / ".blocks").rglob("*.npz")}
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the files of the blocks, run by one worker without interruption."""
     out = tmp_path_factory.mktemp("one-worker")
     run_blocks(IRIS, BLOCKS, Store(out), workers=1)
@@ -41,7 +42,7 @@ def expected(tmp_path_factory):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     """Count the blocks that are trained."""
     trained = []
 

@@ -10,14 +10,14 @@ import pytest
 from bench.errors import InputError
 from bench.experiments import Block, BlockResult, Store, prune, used_keys
 from bench.experiments.store import encode
-from bench.problems import load_problem
+from bench.problems import Problem, load_problem
 
 IRIS, NOTES = load_problem("iris"), load_problem("notes")
 BLOCK = Block("sgd", 4, (0.5, 1.0), seed=3, epochs=30)
 POPULATION = Block("sgd", 2, (0.5, 1.0), seed=3, epochs=30, population=3)
 
 
-def made_up(block, n_params, test):
+def made_up(block: Block, n_params: int, test: bool) -> BlockResult:
     """Return a result of the block's shape, of random numbers."""
     rng = np.random.default_rng(0)
     runs = (block.n_networks, len(block.learning_rates))
@@ -39,7 +39,7 @@ def made_up(block, n_params, test):
     )
 
 
-def put(store, problem, block):
+def put(store: Store, problem: Problem, block: Block) -> tuple[BlockResult, Path]:
     """Write a made-up result; return it and its file."""
     key = block.key(problem)
     result = made_up(block, problem.network.n_params, problem.has_test)
