@@ -291,10 +291,13 @@ def _spread(evidence: Evidence, runs: Runs, other: int) -> Row:
 
 def _thresholds(evidence: Evidence, other: int) -> list[Row]:
     """Thresholds of the other batch size over those of B = 1, as they are and divided by B."""
-    table = evidence.thresholds.set_index(["batch_size", "seed"])[["threshold", "below"]]
+    table = evidence.thresholds
+    theirs, ours = (
+        table[table.batch_size == b].set_index("seed")[["threshold", "below"]] for b in (other, 1)
+    )
     rows = []
     for measure, size in (("threshold", 1), ("threshold / B", other)):
-        effect = threshold_ratio(table.loc[other] / size, table.loc[1])
+        effect = threshold_ratio(theirs / size, ours)
         rows.append(judged("C3", measure, effect, "ratio", MARGIN, **_against(other)))
     return rows
 

@@ -11,24 +11,20 @@ import pandas as pd
 
 from bench.analysis.arms import Arm, Axis, Runs, compare
 from bench.analysis.evidence import Recommendation
-from bench.analysis.intervals import median
-from bench.analysis.time_to_target import neighbours
+from bench.analysis.time_to_target import neighbours, typical_times
 
 MARGIN = 1.25
 FACTORS = (0.5, 1.0, 2.0)
 
 
 def tuning_times(runs: Runs, arms: Sequence[Arm], axis: Axis, target: int) -> dict[int, float]:
-    """Median T of each tuned arm on an axis over *tuning* seeds: what "best" is picked by.
-
-    Batch sizes without a tuning seed that was above the target at the start count as inf.
-    """
-    times = {}
-    for arm in arms:
-        hits = runs.of(arm, "tune")[f"hit_{target}"].dropna().to_numpy(float)
-        value = float(median(hits)) if len(hits) else np.inf
-        times[arm.batch_size] = value * axis.per_example[arm.batch_size]
-    return times
+    """Typical T of each tuned arm on an axis over *tuning* seeds: what "best" is picked by."""
+    hits = [runs.of(arm, "tune")[f"hit_{target}"].dropna().to_numpy(float) for arm in arms]
+    times = typical_times(hits, population=runs.population)
+    return {
+        arm.batch_size: time * axis.per_example[arm.batch_size]
+        for arm, time in zip(arms, times, strict=True)
+    }
 
 
 def best_batch_size(
@@ -87,7 +83,7 @@ def recommend(
         runner_up=min(others, key=lambda b: (others[b], b)) if others else None,
         ratios=ratios,
         costs=cost_table(runs, arms, by_size[cheapest], axis, target),
-        sentence=sentence_of(chosen, cheapest, axis),
+        sentence=sentence_of(chosen, best, axis),
     )
 
 
@@ -135,13 +131,11 @@ def cost_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def sentence_of(chosen: Sequence[int], cheapest: int, axis: Axis) -> str:
+def sentence_of(chosen: Sequence[int], best: int, axis: Axis) -> str:
     """Return the answer in words."""
     what = {"epochs": "passes over the data", "updates": "updates", "seconds": "seconds"}[axis.name]
     whom = f" with {axis.program}" if axis.program else ""
     if len(chosen) == 1:
-        return f"Batch size {cheapest} needs the fewest {what}{whom}."
+        return f"Batch size {best} needs the fewest {what}{whom}."
     listed = ", ".join(str(b) for b in chosen[:-1]) + f" and {chosen[-1]}"
-    return (
-        f"Batch sizes {listed} cannot be told apart in {what}{whom}; {cheapest} needed the fewest."
-    )
+    return f"Batch sizes {listed} cannot be told apart in {what}{whom}; {best} needed the fewest."

@@ -105,7 +105,8 @@ def reporting_table(
     """Return a column of runs as a table: a row per reporting run, a column per rate."""
     o = runs.outcomes
     mine = o[(o.batch_size == batch_size) & (o.role == "report") & o.learning_rate.isin(rates)]
-    return mine.pivot(index=["seed", "network"], columns="learning_rate", values=column)
+    table = mine.pivot(index=["seed", "network"], columns="learning_rate", values=column)
+    return table.reindex(columns=list(rates))  # all of them, where there is no reporting seed
 
 
 def hit_table(runs: Runs, batch_size: int, rates: Sequence[float], target: int) -> pd.DataFrame:

@@ -106,11 +106,7 @@ def _finite_median(values: pd.DataFrame | pd.Series) -> Floats:
 
 
 def _rate_table(outcomes: pd.DataFrame, target: int) -> pd.DataFrame:
-    """A row per rate of these runs: failing share, median T, success, final loss.
-
-    A population's time is that by which half as many networks as ever learn at the best rate have
-    learned: its median is infinite where fewer than half learn at all.
-    """
+    """A row per rate of these runs: failing share, typical T, success, final loss."""
     rows = []
     for rate, runs in outcomes.groupby("learning_rate"):
         hits = runs[f"hit_{target}"].to_numpy(float)
@@ -118,21 +114,38 @@ def _rate_table(outcomes: pd.DataFrame, target: int) -> pd.DataFrame:
             {
                 "learning_rate": rate,
                 "failed": runs.failed.mean(),
-                "hits": np.sort(hits[~np.isnan(hits)]),
+                "hits": hits[~np.isnan(hits)],
                 "final_loss": float(_finite_median(runs.final_loss)),
             }
         )
     table = pd.DataFrame(rows)
-    # A target that every run meets before its first update says nothing of the rate
-    table["success"] = [np.isfinite(h).mean() if len(h) else 0.0 for h in table.hits]
-    if _is_population(outcomes):
-        half = table.success.max() / 2
-        table["examples"] = [
-            float(np.append(h, np.inf)[int(np.ceil(half * len(h))) - 1]) for h in table.hits
-        ]
-    else:
-        table["examples"] = [float(median(h)) if len(h) else np.inf for h in table.hits]
+    population = _is_population(outcomes)
+    table["success"] = [success_share(hits) for hits in table.hits]
+    table["examples"] = typical_times(table.hits, population=population)
     return table
+
+
+def success_share(hits: Floats) -> float:
+    """Share of runs that reach the target; 0 where all meet it before the first update.
+
+    Such a target says nothing of a rate or a batch size.
+    """
+    return float(np.isfinite(hits).mean()) if len(hits) else 0.0
+
+
+def typical_times(arms: Iterable[Floats], *, population: bool) -> list[float]:
+    """Return a time for each arm by which arms are told apart, from its runs' times without NaN.
+
+    The median. Of populations, where fewer than half of the networks may learn at all: the time
+    by which half as many networks have learned as ever do in the best of these arms.
+    """
+    arms = [np.sort(hits) for hits in arms]
+    if not population:
+        return [float(median(hits)) if len(hits) else np.inf for hits in arms]
+    half = max(success_share(hits) for hits in arms) / 2
+    return [
+        float(np.append(hits, np.inf)[max(int(np.ceil(half * len(hits))), 1) - 1]) for hits in arms
+    ]
 
 
 def _is_population(outcomes: pd.DataFrame) -> bool:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.analysis import outcomes
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.stability import add_failures
 from bench.problems import Problem, load_problem, xor_variants
 from kernels import init_params
 
 CAUSES = ("dead", "one unit", "symmetric", "plateau ln 2", "plateau one corner", "still falling")
+WORDS = {"solved": "solved", **outcomes.CAUSES}
 
 
 def _interval(name: str, values: Any, width: float = 1.12) -> dict[str, Any]:
@@ -417,7 +419,6 @@ def _claims(kind: str, target: float) -> list[dict[str, Any]]:
             "margin": 1.25,
             "batch_size": 1,
             "against": 32,
-            "n_runs": 12,
             "n_undetermined": 0,
             "p_value": 0.001,
             "p_holm": 0.004,
@@ -538,6 +539,9 @@ def _population(problem: Problem, rng: np.random.Generator) -> Population:
         row = {
             "variant": variant,
             "n_params": network.network.n_params,
+            "widths": "-".join(map(str, network.network.widths)),
+            "activation": network.network.activation,
+            "scheme": network.scheme,
             "batch_size": 4,
             "learning_rate": 0.5,
             "n_seeds": 2,
@@ -553,7 +557,7 @@ def _population(problem: Problem, rng: np.random.Generator) -> Population:
                 {
                     "variant": variant,
                     "cause": cause,
-                    "label": cause,
+                    "label": WORDS[cause],
                     "share": share,
                     "low": share * 0.9,
                     "high": share * 1.1,
