@@ -81,19 +81,33 @@ def analyse(
         raise ValueError("problem has no targets: choose them from a pilot first")
     mine = add_failures(outcomes[outcomes.rule == rule])
     runs = Runs(mine, population=problem.population is not None)
+    evidence = measured(problem, runs, seconds)
+    base = evidence.options["base_batch_size"]
+    bands, population = walk(problem, runs, drawn_arms(evidence.arms, base), blocks, variants)
+    evidence = replace(
+        evidence,
+        options={**options, **evidence.options},
+        bands=bands,
+        population=population,
+    )
+    return replace(evidence, claims=all_claims(evidence))
+
+
+def measured(problem: Problem, runs: Runs, seconds: pd.DataFrame) -> Evidence:
+    """Return the evidence that runs and seconds hold, without bands, population and claims."""
+    assert problem.targets is not None  # checked by `analyse`
     picks = pick_table(runs.outcomes, problem.n_train)
     arms = protocol_arms(picks, problem.n_train)
     base = base_batch_size(list(picks.batch_size), problem.n_train)
     tuned = [Arm(b, e) for b, e in zip(picks.batch_size, picks.learning_rate, strict=True)]
     axes = all_axes(problem.n_train, list(picks.batch_size), seconds)
-    stability = stability_table(runs, problem, rule)
-    bands, population = walk(problem, runs, drawn_arms(arms, base), blocks, variants)
-    noise, uphill = noise_tables(problem, rule, runs, tuned, base)
-    evidence = Evidence(
+    stability = stability_table(runs, problem)
+    noise, uphill = noise_tables(problem, runs, tuned, base)
+    return Evidence(
         problem=problem,
-        rule=rule,
+        rule=runs.outcomes.rule.iloc[0],
         targets=problem.targets,
-        options=dict(options) | {"base_batch_size": base, "margin": MARGIN},
+        options={"base_batch_size": base, "margin": MARGIN},
         outcomes=runs.outcomes,
         picks=picks,
         arms=arms,
@@ -106,19 +120,17 @@ def analyse(
         uphill=uphill,
         seconds=seconds,
         programs=program_table(runs, tuned, axes),
-        bands=bands,
+        bands=pd.DataFrame(),
         recommendations=recommendations(runs, tuned, axes),
-        population=population,
         warnings=warnings_of(problem, picks, base, runs),
     )
-    return replace(evidence, claims=all_claims(evidence))
 
 
-def stability_table(runs: Runs, problem: Problem, rule: str) -> pd.DataFrame:
+def stability_table(runs: Runs, problem: Problem) -> pd.DataFrame:
     """Return the columns of `Evidence.stability`: brackets for each kind of failure."""
     table = pd.concat([largest_stable_rate(runs, kind) for kind in KINDS], ignore_index=True)
     batch = [mean_batch(problem.n_train, b) for b in table.batch_size]
-    return table.assign(rule=rule, mean_batch=batch)
+    return table.assign(rule=runs.outcomes.rule.iloc[0], mean_batch=batch)
 
 
 def width_table(runs: Runs, picks: pd.DataFrame) -> pd.DataFrame:
@@ -171,7 +183,7 @@ def walk(
 
 
 def noise_tables(
-    problem: Problem, rule: str, runs: Runs, tuned: Sequence[Arm], base: int
+    problem: Problem, runs: Runs, tuned: Sequence[Arm], base: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gradient noise along the base arm's runs, and uphill shares of B = 1, B_0 and full batch.
 
@@ -185,7 +197,7 @@ def noise_tables(
     few = states.of_seeds(np.unique(states.seed)[:NOISE_SEEDS].tolist())
     noise = gradient_noise(problem, few, list(arms), stream("gradient noise"))
     compared = [arms.get(b) for b in dict.fromkeys([1, base, problem.n_train])]
-    if rule != "sgd" or None in compared:
+    if runs.outcomes.rule.iloc[0] != "sgd" or None in compared:
         return noise, pd.DataFrame()
     uphill = uphill_table(problem, runs, [a for a in compared if a], states, stream("uphill"))
     return noise, uphill

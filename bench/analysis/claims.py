@@ -268,6 +268,8 @@ def _failures(evidence: Evidence, runs: Runs, other: int) -> list[Row]:
     for base, arms in same.groupby("base_batch_size"):
         rate = float(arms.learning_rate.iloc[0])
         ours, theirs = runs.pairs(Arm(1, rate), Arm(other, rate))
+        if len(ours) == 0:
+            continue  # a fixed plan of rates need not hold this one
         effect = paired_share_difference(ours.failed.to_numpy(), theirs.failed.to_numpy())
         about = _against(other) | {"protocol": "same", "base_batch_size": int(float(str(base)))}
         measure = "failed runs at the same rate"
@@ -372,6 +374,8 @@ def learning_rate(evidence: Evidence) -> list[Row]:
     for batch_size, arm in tuned_arms(evidence).items():
         for measure, factor in (("overshoot", 4.0), ("slow", 0.25)):
             other = arm._replace(learning_rate=arm.learning_rate * factor)
+            if len(runs.of(other)) == 0:
+                continue  # a fixed plan of rates need not hold this one
             effect, about = timed(evidence, runs, (other, arm), axis)
             about |= {"batch_size": batch_size}
             rows.append(judged("C8", measure, effect, "ratio", MARGIN, **about))

@@ -181,37 +181,48 @@ def gradient_noise(
         the per-sample gradients (`predicted` is exact: Cochran 1977, theorem 2.2); `snr`:
         |G|^2 / predicted; quantiles .1, .5, .9 of cos(G_B, G).
     """
-    n, rows = problem.n_train, []
-    for i, samples in enumerate(samples_at(problem, states.params)):
-        G = samples.full_gradient()
-        norm2 = float(G @ G)
-        s2 = float(samples.squared_norms().sum() - n * norm2) / max(n - 1, 1)
-        for batch_size in batch_sizes:
-            # Full batch is one batch, however often it is drawn
-            repeats = draws if batch_size < n else 1
-            drawn = samples.batch_gradients(draw_batches(rng, n, batch_size, repeats))
-            predicted = s2 / batch_size * (1.0 - batch_size / n)
-            lengths = np.linalg.norm(drawn, axis=1) * np.sqrt(norm2)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                low, middle, high = np.quantile(drawn @ G / lengths, COSINE_QUANTILES)
-                snr = float(np.divide(norm2, predicted))
-            rows.append(
-                {
-                    "seed": states.seed[i],
-                    "state": states.state[i],
-                    "epochs": states.examples[i] / n,
-                    "batch_size": batch_size,
-                    "variance": ((drawn - G) ** 2).sum(axis=1).mean(),
-                    "predicted": predicted,
-                    "snr": snr,
-                    "cosine_low": low,
-                    "cosine_median": middle,
-                    "cosine_high": high,
-                    "gradient_norm2": norm2,
-                    "s2": s2,
-                }
-            )
+    rows = [
+        {
+            "seed": states.seed[i],
+            "state": states.state[i],
+            "epochs": states.examples[i] / problem.n_train,
+            "batch_size": batch_size,
+            **moments,
+        }
+        for i, samples in enumerate(samples_at(problem, states.params))
+        for batch_size, moments in batch_moments(samples, batch_sizes, rng, draws).items()
+    ]
     return pd.DataFrame(rows)
+
+
+def batch_moments(
+    samples: Samples, batch_sizes: Sequence[int], rng: np.random.Generator, draws: int
+) -> dict[int, dict[str, float]]:
+    """Return what `gradient_noise` says of one state, by batch size."""
+    n, found = len(samples.deltas[0]), {}
+    G = samples.full_gradient()
+    norm2 = float(G @ G)
+    s2 = float(samples.squared_norms().sum() - n * norm2) / max(n - 1, 1)
+    for batch_size in batch_sizes:
+        # Full batch is one batch, however often it is drawn
+        batches = draw_batches(rng, n, batch_size, draws if batch_size < n else 1)
+        drawn = samples.batch_gradients(batches)
+        predicted = s2 / batch_size * (1.0 - batch_size / n)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosines = drawn @ G / (np.linalg.norm(drawn, axis=1) * np.sqrt(norm2))
+            snr = float(np.divide(norm2, predicted))
+        low, middle, high = (float(q) for q in np.quantile(cosines, COSINE_QUANTILES))
+        found[batch_size] = {
+            "variance": float(((drawn - G) ** 2).sum(axis=1).mean()),
+            "predicted": predicted,
+            "snr": snr,
+            "cosine_low": low,
+            "cosine_median": middle,
+            "cosine_high": high,
+            "gradient_norm2": norm2,
+            "s2": s2,
+        }
+    return found
 
 
 def uphill_share(

@@ -8,7 +8,9 @@ import pytest
 from example_evidence import synthetic_outcomes
 from scipy import stats
 
-from bench.analysis.arms import Runs
+from bench.analysis.arms import Arm, Runs
+from bench.analysis.bands import Curves
+from bench.analysis.cells import cell_table
 from bench.analysis.stability import (
     add_failures,
     bracket_rates,
@@ -22,6 +24,7 @@ from bench.analysis.stability import (
     usable_width,
     width_difference,
 )
+from bench.experiments import Block, BlockResult
 from bench.problems import load_problem
 
 inf = np.inf
@@ -298,3 +301,66 @@ def test_threshold_ratio_where_no_arm_fails_is_open():
     found = threshold_ratio(never, never)
     assert np.isnan(found.value)
     assert (found.low, found.high) == (0.0, inf)
+
+
+# Maps and bands
+
+
+def cell(**columns):
+    """The only cell of twelve seeds, with these columns set for its reporting runs."""
+    rows = synthetic_outcomes(DIGITS, {8: [0.5]}, range(12), lambda _: inf)
+    rows.loc[rows.role == "report", list(columns)] = pd.DataFrame(columns).to_numpy()
+    return cell_table(Runs(rows), DIGITS.n_train, 1).iloc[0]
+
+
+def test_a_cell_is_named_by_what_befell_most_runs():
+    """Five of eight reporting runs are stuck, three neither reach the target nor are anything."""
+    found = cell(stuck=[True] * 5 + [False] * 3)
+    assert (found.outcome, found.stuck) == ("stuck", 5 / 8)
+
+
+def test_a_run_that_reaches_the_target_is_solved_whatever_else():
+    """Dead at the end after a hit is solved; diverged never is."""
+    found = cell(hit_1=[9.0] * 8, dead=[True] * 8)
+    assert (found.outcome, found.solved, found.dead) == ("solved", 1.0, 1.0)
+
+
+def test_a_cell_without_an_event_is_slow():
+    """Neither reached nor failed."""
+    assert cell().outcome == "slow"
+
+
+def curves_of(*losses):
+    """Curves of one arm from the losses of seeds 1, 2, 4, ... at three evaluations."""
+    curves = Curves([Arm(8, 0.5)])
+    for seed, loss in zip((1, 2, 4, 5), losses, strict=False):
+        array = np.array(loss, float)[None, None]
+        grid, flags = np.array([0, 10, 20]), np.zeros((1, 1), bool)
+        none = np.full(array.shape, np.nan)
+        result = BlockResult(grid, grid, array, none, none, none, flags, flags, flags)
+        curves.add(Block("sgd", 8, (0.5,), seed, 1), result)
+        # The same run in another block of rates counts once
+        curves.add(Block("sgd", 8, (0.5,), seed, 1), result)
+    return curves.bands(DIGITS, Arm(8, 0.5))
+
+
+def test_bands_are_quantiles_over_seeds():
+    """Of three seeds the median is the middle one, at each evaluation."""
+    found = curves_of([3, 2, 1], [3, 9, 3], [3, 4, 2])
+    assert found.q50.tolist() == [3.0, 4.0, 2.0]
+    assert (found.n_seeds == 3).all()
+
+
+def test_a_loss_that_is_no_number_is_above_the_band():
+    """A diverged seed raises the upper quantile to infinity."""
+    assert curves_of([1, 2, np.nan], [1, 2, 3], [1, 2, 3]).q90.tolist() == [1.0, 2.0, inf]
+
+
+def test_tuning_seeds_have_no_part_in_bands():
+    """Bands are of reporting seeds."""
+    curves = Curves([Arm(8, 0.5)])
+    shape = np.ones((1, 1, 2))
+    flags = np.zeros((1, 1), bool)
+    result = BlockResult(np.arange(2), np.arange(2), *[shape] * 4, flags, flags, flags)
+    curves.add(Block("sgd", 8, (0.5,), 3, 1), result)
+    assert len(curves.bands(DIGITS, Arm(8, 0.5))) == 0
