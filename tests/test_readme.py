@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import json
+import math
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +18,7 @@ import pytest
 import bench.study
 from bench import cli
 from bench.problems import Problem
+from bench.report import words
 from bench.speed.seconds import measured_batch_sizes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,6 +105,63 @@ def test_examples_print_what_the_readme_shows(untimed: Path) -> None:
     results = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
     assert results.failed == 0
     assert (untimed / "results" / "iris" / "report.html").exists()
+
+
+REFERENCE = ROOT / "results" / "reference"
+# The verdicts that the README shows: study, measure, and the batch size that it is about or against
+SHOWN = [
+    ("digits", "uphill share, same states", 32),
+    ("digits", "time-to-target", None),
+    ("digits", "usable width", 32),
+    ("digits", "threshold", 32),
+    ("digits", "threshold / B", 32),
+    ("digits", "overshoot", 32),
+    ("digits", "slow", 32),
+    ("notes", "success", None),
+    ("notes", "solves", None),
+    ("notes", "helps", None),
+    ("notes", "depth against width", None),
+]
+
+
+def written(value: float | None, *, difference: bool) -> str:
+    """A number as the README writes it; what was not reached or is not known has no number."""
+    if value is None or math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "not reached"
+    return f"{value:+.2f}" if difference else words.number(value)
+
+
+def verdict_row(study: str, claim: dict[str, Any]) -> str:
+    """A row of the README's table of verdicts."""
+    parts = [claim["measure"], claim["axis"], claim["program"]]
+    against = claim["against"] if study == "notes" else None
+    how = " ".join(part for part in parts if part) + (f" ({against})" if against else "")
+    value, low, high = (
+        written(claim[name], difference=claim["kind"] == "difference")
+        for name in ("effect", "low", "high")
+    )
+    interval = value if value == low == high else f"{value} [{low}, {high}]"
+    cells = [claim["claim"], claim["statement"], f"{study}: {how}", claim["verdict"], interval]
+    return f"| {' | '.join(cells)} |"
+
+
+def verdict_rows() -> list[str]:
+    """The rows of the README's table of verdicts, from the reference studies."""
+    rows = []
+    for study, measure, batch_size in SHOWN:
+        for claim in json.loads((REFERENCE / study / "claims.json").read_text("utf-8")):
+            about = claim["against"] or claim["batch_size"]
+            if claim["measure"] == measure and batch_size in (None, about):
+                rows.append(verdict_row(study, claim))
+    return rows
+
+
+def test_verdicts_are_those_of_the_reference() -> None:
+    """The README's table of verdicts holds what the reference studies say, row by row."""
+    (table,) = re.findall(r"<!-- verdicts -->\n(.*?)<!-- /verdicts -->", README, flags=re.DOTALL)
+    assert table.splitlines()[2:] == verdict_rows()
 
 
 @pytest.mark.parametrize("name", TEXTS)
