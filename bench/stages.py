@@ -188,10 +188,9 @@ def _wider_windows(training: Training, added: dict[tuple[int, str], int]) -> dic
 def _short_sides(training: Training, outcomes: pd.DataFrame) -> tuple[str, ...]:
     """Return the sides on which the rates of one batch size are too few.
 
-    Some networks of a population fail at every rate: there the rate of the largest share solved
-    decides.
+    Of a variant, which is evaluated few times, the rate of the largest share solved decides.
     """
-    if training.problem.population is None:
+    if training.checkpoints is None:
         return extension_sides(outcomes)
     best = best_arm(count_outcomes(training.problem.name, outcomes)).learning_rate
     ends = {"lower": outcomes.learning_rate.min(), "upper": outcomes.learning_rate.max()}
