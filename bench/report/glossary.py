@@ -6,6 +6,9 @@ import re
 
 from markupsafe import Markup, escape
 
+from bench.analysis.outcomes import CAUSES
+from bench.report import words
+
 GLOSSARY: dict[str, str] = {
     "passes over the data": "One pass, or epoch, shows each training sample to the network once.",
     "updates of the weights": "One update changes all weights once, after one batch of samples.",
@@ -36,6 +39,7 @@ GLOSSARY: dict[str, str] = {
     "starts": "Networks with initial weights of their own, trained to the end of the budget.",
     "margin": "Differences within it do not matter in practice; fixed before looking.",
 }
+GLOSSARY |= {name: words.sentence(f"{label}.") for name, label in CAUSES.items() if name != "other"}
 """Explanation of each term, by the words as they stand in sentences."""
 
 

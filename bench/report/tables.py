@@ -70,6 +70,8 @@ SHORT_MEASURES = {
 """The same in a few words, for headlines."""
 LEADING = {"C7": "solves"}
 """The measure whose verdict is the claim's own, where the others answer further questions."""
+ONE_QUESTION = ("C1", "C2", "C3")
+"""Claims whose measures answer one question, and so can contradict each other."""
 MANY = 12
 """Of a claim with more measures, those at three batch sizes are shown and the rest unfolds."""
 
@@ -160,7 +162,7 @@ class ClaimRow:
 def scale_kind(claim: dict[str, Any]) -> str:
     """Which scale a claim's effect is drawn on."""
     if claim["kind"] == "difference":
-        return "octaves" if "width" in claim["measure"] else "points"
+        return "octaves" if claim["measure"] == "usable width" else "points"
     return "share" if claim["kind"] == "share below" else str(claim["kind"])
 
 
@@ -306,6 +308,8 @@ def _details(claim: dict[str, Any]) -> tuple[str, ...]:
     if others:
         told = [f"{verdict} at {words.number(float(t))}" for t, verdict in others.items()]
         details.append(f"At the other targets: {words.join(told)}.")
+    if claim.get("note") and claim["claim"] not in ONE_QUESTION:
+        details.append(str(claim["note"]))
     undetermined = int(claim.get("n_undetermined") or 0)
     if undetermined:
         details.append(f"{words.plural(undetermined, 'pair')} of seeds could not be ordered.")
@@ -356,7 +360,8 @@ def overall_verdict(claims: Sequence[dict[str, Any]]) -> str:
     verdicts = {str(c["verdict"]) for c in claims if leading in (None, c["measure"])}
     if len(verdicts) == 1:
         return verdicts.pop()
-    return "contradictory" if {"supported", "refuted"} <= verdicts else "it depends"
+    opposed = {"supported", "refuted"} <= verdicts and claims[0]["claim"] in ONE_QUESTION
+    return "contradictory" if opposed else "it depends"
 
 
 def _groups(

@@ -201,6 +201,20 @@ def test_not_reached_is_never_drawn_as_a_value(digits):
     assert any("not within" in text.get_text() for text in axes.texts)
 
 
+def test_figures_of_nothing_reached_are_left_out(digits):
+    """Where no arm reached the target there is no empty panel to show its time."""
+    none = dict.fromkeys(["epochs", "epochs_low", "epochs_high"], np.inf)
+    none |= dict.fromkeys(["updates", "updates_low", "updates_high"], np.inf)
+    seconds = dict.fromkeys(["seconds", "seconds_low", "seconds_high"], np.inf)
+    lost = replace(
+        digits,
+        summary=digits.summary.assign(**none),
+        programs=digits.programs.assign(**seconds),
+        cells=digits.cells.assign(epochs=np.inf),
+    )
+    assert not {"answer", "time_to_target", "learning_rate"} & set(figures.available(lost))
+
+
 def test_exact_network_gets_all_four_right(notes):
     """The notes' exact solution of XOR separates the four samples, at the values it must have."""
     exact = np.array([1, 1, 1, 1, 0, -1, 1, -2, -0.5])  # logits -1/2, 1/2, 1/2, -1/2
@@ -209,7 +223,7 @@ def test_exact_network_gets_all_four_right(notes):
     samples = data[~data.y.isna()]
     logits = np.log(samples.y_hat / (1 - samples.y_hat))
     np.testing.assert_allclose(logits, samples.y - 0.5)
-    assert "4 of 4 right (solved)" in xor.boundaries_title(data)
+    assert "the solved one gets 4 of the 4 samples right" in xor.boundaries_title(data)
 
 
 def test_causes_of_failure_are_shares_of_the_reporting_networks(notes):

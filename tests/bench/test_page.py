@@ -264,7 +264,7 @@ def test_page_of_populations(notes_page):
     words = re.sub(r"\s+", " ", notes_page.words)
     assert "How often does this network learn XOR" in words
     assert "62% [58%, 66%] of 512" in words
-    assert "4 of 4 right (solved)" in words
+    assert "the solved one gets 4 of the 4 samples right" in words
     assert "Batches of 2" in words
 
 

@@ -470,7 +470,7 @@ def squares(n_panels: int, *, narrow: bool) -> tuple[Figure, list[Axes]]:
     """Square panels in rows of four, or of two on a telephone."""
     columns = 2 if narrow else min(n_panels, 4)
     rows = math.ceil(n_panels / columns)
-    left, bottom, top, gap = 0.36, 0.46, 0.34, 0.2
+    left, bottom, top, gap = 0.36, 0.46, 0.54, 0.2
     width = NARROW if narrow else WIDE * columns / 4
     side = (width - columns * (left + gap)) / columns
     height = rows * (side + bottom + top) + TITLE

@@ -131,7 +131,7 @@ def each_arm_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     low, high = draw.finite_range(seen["q10"], seen["q90"])
     for place, (panel, (batch_size, arm)) in enumerate(zip(axes, arms, strict=True)):
         draw.log_axis(panel, "y", max(low, target / 8), high, draw.plain)
-        draw.log_axis(panel, "x", *draw.finite_range(seen["epochs"], pad=1.1), draw.plain)
+        draw.log_axis(panel, "x", *draw.finite_range(seen["epochs"], pad=1.6), draw.plain)
         for _, other in (arms[0], arms[-1]):
             panel.plot(other["epochs"], other["q50"], color=draw.MUTED, lw=0.8, alpha=0.6)
         colour = draw.batch_colour(int(batch_size), n_train)

@@ -22,9 +22,10 @@ def answer_data(evidence: Evidence) -> pd.DataFrame:
 
     Columns: `program, batch_size, learning_rate, seconds, seconds_low, seconds_high` (inf: not
     reached), `in_set` (cannot be told apart from the best), `recommended, n_seeds, target,
-    budget_epochs, n_train`; empty where populations are trained, whose answer is a share.
+    budget_epochs, n_train`; empty where nothing reached the target, and for
+    populations, whose answer is a share.
     """
-    if evidence.population is not None:
+    if evidence.population is not None or not np.isfinite(evidence.programs["seconds"]).any():
         return pd.DataFrame()
     data = evidence.programs.copy()
     advice = {r.program: r for r in evidence.recommendations if r.axis == "seconds"}
@@ -51,10 +52,7 @@ def answer_title(data: pd.DataFrame) -> str:
     best = data[data["recommended"]]
     n_train = int(data["n_train"].iloc[0])
     if best.empty:
-        return (
-            f"No batch size reached a training loss of {words.number(data['target'].iloc[0])} "
-            "within the budget"
-        )
+        return "No batch size could be recommended"
     parts = [
         f"{row.program} {words.with_batch(int(row.batch_size), n_train)} "
         f"({words.duration(row.seconds)})"
@@ -128,7 +126,8 @@ def time_to_target_data(evidence: Evidence) -> pd.DataFrame:
     """Medians of time-to-target and their intervals: protocols on two axes, programs on the third.
 
     Columns: `axis ("epochs"|"updates"|"seconds"), line` (protocol or program), `batch_size,
-    learning_rate, value, low, high` (inf: not reached), `n_seeds, target, budget_epochs, n_train`.
+    learning_rate, value, low, high` (inf: not reached), `n_seeds, target, budget_epochs, n_train`;
+    empty where nothing reached the target.
     """
     summary = evidence.summary[evidence.summary["target"] == evidence.target]
     base = float(evidence.options["base_batch_size"])
@@ -147,6 +146,8 @@ def time_to_target_data(evidence: Evidence) -> pd.DataFrame:
         columns={"seconds": "value", "seconds_low": "low", "seconds_high": "high"}
     )
     parts.append(programs.assign(axis="seconds", line=programs["program"]))
+    if not any(np.isfinite(part["value"]).any() for part in parts):
+        return pd.DataFrame()
     columns = ["axis", "line", "batch_size", "learning_rate", "value", "low", "high"]
     data = pd.concat([p[[*columns, "n_seeds", "budget_epochs"]] for p in parts], ignore_index=True)
     return data.assign(target=evidence.target, n_train=evidence.problem.n_train)
@@ -236,7 +237,7 @@ def learning_rate_data(evidence: Evidence) -> pd.DataFrame:
 
     Rates of the coarse lattice (or those given), and the picks. Columns: `batch_size,
     learning_rate, epochs, epochs_low, epochs_high` (inf: not reached), `picked, n_seeds, target,
-    n_train`.
+    n_train`; empty where nothing reached the target.
     """
     cells = evidence.cells
     n_train = evidence.problem.n_train
@@ -248,6 +249,8 @@ def learning_rate_data(evidence: Evidence) -> pd.DataFrame:
         target=evidence.target,
         n_train=n_train,
     )
+    if not np.isfinite(data["epochs"]).any():
+        return pd.DataFrame()
     shown = data["picked"] | ~np.isnan(coarse_rates(data["learning_rate"].to_numpy(float)))
     return data[shown].sort_values(["batch_size", "learning_rate"], ignore_index=True)
 

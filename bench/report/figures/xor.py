@@ -101,19 +101,21 @@ def _share_bars(data: pd.DataFrame, width: float, left: float, *, narrow: bool) 
 
 
 def _mark_solved(axes: Axes, solved: pd.DataFrame) -> None:
-    """Write each bar's solved share into it, and draw its interval."""
+    """Write each bar's solved share into it, or behind its interval, and draw the interval."""
+    width = draw.panel_points(axes)[0]
     for place, row in enumerate(records(solved)):
         axes.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.4)
-        inside = row.low > 0.2
+        inside = row.low * width > 36
         axes.annotate(
             words.percent(row.share),
             (row.low if inside else row.high, place),
-            xytext=(-5 if inside else 5, 0),
+            xytext=(-5 if inside else 6, 0),
             textcoords="offset points",
             ha="right" if inside else "left",
             va="center",
             color=draw.PAPER if inside else draw.INK,
             fontweight="bold",
+            bbox=None if inside else {"facecolor": draw.PAPER, "edgecolor": "none", "pad": 1.5},
         )
 
 
@@ -242,13 +244,21 @@ def boundaries_data(evidence: Evidence) -> pd.DataFrame:
     return data.sort_values("cause", key=lambda c: c != "solved", kind="stable", ignore_index=True)
 
 
-def boundaries_title(data: pd.DataFrame) -> str:
-    """How many samples the networks that are shown get right."""
+def samples_right(data: pd.DataFrame) -> dict[str, int]:
+    """How many of the four samples each network gets right."""
     samples = data[~data["y"].isna()]
     right = (samples["y_hat"] > 0.5) == (samples["y"] > 0.5)
-    counts = right.groupby(samples["cause"], sort=False).sum()
-    parts = [f"{n} of 4 right ({cause})" for cause, n in counts.items()]
-    return f"What single networks have learned: {words.join(parts)}"
+    return {str(cause): int(part.sum()) for cause, part in right.groupby(samples["cause"])}
+
+
+def boundaries_title(data: pd.DataFrame) -> str:
+    """How many samples the networks that are shown get right."""
+    counts = samples_right(data)
+    solved = counts.pop("solved", None)
+    failed = words.join((str(n) for n in sorted(set(counts.values()))), "or")
+    parts = [f"the solved one gets {solved} of the 4 samples right"] if solved else []
+    parts += [f"failed ones {'' if solved else 'get '}{failed}"] if failed else []
+    return f"Single networks and what they have learned: {', '.join(parts)}"
 
 
 def _field(axes: Axes, field: pd.DataFrame) -> None:
@@ -274,9 +284,10 @@ def _field(axes: Axes, field: pd.DataFrame) -> None:
 def boundaries_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """A square panel a network: solved first, then the causes of failure."""
     fields = groups(data, "cause")
+    counts = samples_right(data)
     figure, axes = draw.squares(len(fields), narrow=narrow)
     for panel, (cause, field) in zip(axes, fields, strict=True):
-        draw.head(panel, words.sentence(str(cause)))
+        draw.head(panel, words.sentence(str(cause)), f"{counts[str(cause)]} of 4 right")
         _field(panel, field)
     return figure
 
