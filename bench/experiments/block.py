@@ -14,6 +14,7 @@ from bench.problems import Problem
 # Runs in the SIMD lanes of one block, computed in this type
 LANES = 16
 DTYPE = np.float32
+UPDATE_PARAMS = 150
 # Raise it when what a block's file holds changes
 FORMAT = 1
 
@@ -58,9 +59,21 @@ class Block:
         return self.population or 1
 
     def work(self, problem: Problem) -> float:
-        """Rough amount of work: multiplications of one forward pass over all that is visited."""
+        """Rough amount of work, in multiplications of a forward pass, for order and prediction.
+
+        An evaluation is a forward pass, a third of a training step; each update costs as much as
+        `UPDATE_PARAMS` further parameters.
+        """
+        n, n_params = problem.n_train, problem.network.n_params
+        n_evaluations = (
+            kernels.checkpoint_grid(n, self.epochs * n).size
+            if self.checkpoints is None
+            else len(self.checkpoints)
+        )
+        samples = self.epochs * n + n_evaluations * (n + len(problem.X_test)) / 3
+        updates = self.epochs * -(-n // self.batch_size)
         lanes = -(-len(self.learning_rates) * self.n_networks // LANES) * LANES
-        return float(self.epochs * problem.n_train * problem.network.n_params * lanes)
+        return float(lanes * (n_params * samples + UPDATE_PARAMS * updates))
 
     def key(self, problem: Problem) -> str:
         """Return the sha256, in hex, of all that determines the result, kernels included."""

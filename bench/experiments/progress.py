@@ -50,6 +50,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self._stage = ""
+        self._blocks = self._done = 0
         self._began = 0.0
 
     def say(self, message: str) -> None:
@@ -59,15 +60,20 @@ class Lines:
 
     def start(self, stage: str, n_blocks: int, work: float) -> None:  # noqa: ARG002
         """Remember the stage."""
-        self._stage = f"{stage}: {n_blocks:,} {'block' if n_blocks == 1 else 'blocks'}"
+        self._stage, self._blocks, self._done = stage, n_blocks, 0
         self._began = perf_counter()
 
-    def advance(self, work: float) -> None:
-        """Print nothing: a log is not watched."""
+    def advance(self, work: float) -> None:  # noqa: ARG002
+        """Count a block, and print nothing: a log is not watched."""
+        self._done += 1
 
     def finish(self) -> None:
-        """Print the stage and how long it took."""
-        self.say(f"{self._stage} in {perf_counter() - self._began:.1f} s")
+        """Print the stage, how many of its blocks are done, and how long it took."""
+        done = "" if self._done == self._blocks else f"{self._done:,} of "
+        noun = "block" if self._blocks == 1 else "blocks"
+        self.say(
+            f"{self._stage}: {done}{self._blocks:,} {noun} in {perf_counter() - self._began:.1f} s"
+        )
 
 
 class Bar:

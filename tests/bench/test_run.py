@@ -254,6 +254,16 @@ def test_a_log_gets_few_plain_lines(tmp_path: Path) -> None:
     assert lines[1:] == ["????"]
 
 
+def test_a_log_tells_what_an_interrupted_stage_has_done(tmp_path: Path) -> None:
+    """A stage that ends early is told as "1 of 3 blocks", not as done."""
+    with (tmp_path / "log").open("w") as log:
+        progress = Lines(log)
+        progress.start("coarse rates", 3, 9.0)
+        progress.advance(3.0)
+        progress.finish()
+    assert (tmp_path / "log").read_text().startswith("coarse rates: 1 of 3 blocks in ")
+
+
 def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal a stage is a bar with its name, and sentences stay above it."""
     monkeypatch.setenv("TERM", "xterm")
