@@ -290,3 +290,11 @@ def test_index_reads_what_the_page_says(folder, digits):
     card = read_card(folder / "digits" / "report.html")
     assert card.answer == answer(digits).sentences[0]
     assert card.date == "2026-11-25"
+
+
+def test_no_raw_value_reaches_a_reader(page, notes_page, digits):
+    """No nan, inf or None stands in the words of a page, whatever was not measured."""
+    bare = replace(digits, claims=[], warnings=(), recommendations=digits.recommendations[:1])
+    sparse = Page(report.page.html(bare, [], {}))
+    for one in (page, notes_page, sparse):
+        assert not re.findall(r"\b(?:nan|NaN|inf|None)\b", one.words)

@@ -25,10 +25,12 @@ def stability_data(evidence: Evidence) -> pd.DataFrame:
 
     A row per batch size and kind of failure: `batch_size, kind ("diverged"|"failed"), stable,
     unstable` (0: the least rate tried fails; inf: none tried fails), `stable_share, unstable_share,
-    stable_per_example, unstable_per_example, n_seeds, n_train`.
+    stable_per_example, unstable_per_example, n_seeds, n_train`; empty where every rate tried fails.
     """
     columns = ["batch_size", "kind", "stable", "unstable", "stable_share", "unstable_share"]
     data = evidence.stability[[*columns, "n_seeds"]].copy()
+    if not (data["stable"] > 0).any():
+        return pd.DataFrame()
     data["stable_per_example"] = data["stable"] / data["batch_size"]
     data["unstable_per_example"] = data["unstable"] / data["batch_size"]
     data["n_train"] = evidence.problem.n_train
@@ -37,7 +39,12 @@ def stability_data(evidence: Evidence) -> pd.DataFrame:
 
 def stability_title(data: pd.DataFrame) -> str:
     """Both headlines at once: the largest stable rate, and the same per example."""
-    rows = data[data["kind"] == "failed"].sort_values("batch_size")
+    failed = data[data["kind"] == "failed"]
+    # where some seeds fail at every rate (a dead XOR network), only divergence has a bracket
+    kind, what = "failed", "largest stable learning rate"
+    if not (failed["stable"] > 0).any():
+        kind, what = "diverged", "largest learning rate without divergence"
+    rows = data[data["kind"] == kind].sort_values("batch_size")
     n_train = int(rows["n_train"].iloc[0])
     rates, each = (
         [_bracket(row[f"stable{end}"], row[f"unstable{end}"]) for _, row in rows.iterrows()]
@@ -45,9 +52,9 @@ def stability_title(data: pd.DataFrame) -> str:
     )
     first, last = (words.batch_name(int(rows["batch_size"].iloc[i]), n_train) for i in (0, -1))
     if first == last:
-        return f"The largest stable learning rate is {rates[0]}, {each[0]} per example"
+        return f"The {what} is {rates[0]}, {each[0]} per example"
     return (
-        f"From {first} to {last}, the largest stable learning rate goes from {rates[0]} to "
+        f"From {first} to {last}, the {what} goes from {rates[0]} to "
         f"{rates[-1]}, the rate per example from {each[0]} to {each[-1]}"
     )
 
@@ -62,7 +69,9 @@ def _bracket(stable: float, unstable: float) -> str:
 def _brackets(axes: Axes, data: pd.DataFrame, suffix: str) -> None:
     """A bar from the last stable to the first unstable rate for each batch size, joined by kind."""
     stable, unstable = data[f"stable{suffix}"], data[f"unstable{suffix}"]
-    draw.log_axis(axes, "y", *draw.finite_range(stable, unstable, pad=1.5), draw.plain)
+    some = data["stable"] > 0
+    limits = draw.finite_range(stable[some], unstable[some], pad=1.5)
+    draw.log_axis(axes, "y", *limits, draw.plain)
     ends = []
     for kind, (name, colour, dash, marker) in KINDS.items():
         rows = data[data["kind"] == kind].sort_values("batch_size")
