@@ -117,7 +117,7 @@ print([call[0].__name__ for call in sound if refuses(*call)])
 WRONG_INDEX = """
 import numpy as np
 from kernels import Network, init_params
-from kernels.engine import choose_packing, make_data, make_work
+from kernels.engine import choose_packing, make_data, make_work, read_only
 from kernels.epoch import Order, Runs, schedule, train_runs
 from kernels.layout import pack, pack_lanes
 from kernels.updates import SGD
@@ -135,7 +135,7 @@ runs = Runs(
 work = make_work(packing, data, gradient=False)
 plan = schedule(SGD(), 2, 1)
 for indices in ([0, 1, 2, 3], [0, 1, 2, 4]):
-    order = Order(np.array(indices), 4)
+    order = Order(read_only(np.array(indices)), 4)
     try:
         train_runs(packing.layout, SGD(), data, order, (0, 4, 0, plan), runs, work)
         print("trained")

@@ -11,6 +11,7 @@ import pytest
 from kernel_examples import DIGITS_LIKE, XOR, XOR_X, XOR_Y, random_case
 
 from kernels import (
+    Momentum,
     Network,
     active_units,
     evaluate,
@@ -309,34 +310,27 @@ def test_eval_sets_errors(sets: Any, message: str) -> None:
     refuses(message, call, eval_sets=sets)
 
 
-def test_state_errors() -> None:
-    """A state of another rule, network, dtype or number of runs is refused."""
-    momentum = call(rule="momentum").state
-    refuses("state does not fit", call, state=momentum)
-    refuses("state does not fit", call, state=momentum, rule="adam")
-    refuses("state does not fit", call, state=momentum, rule="momentum", learning_rate=[0.1, 0.2])
-    refuses(
-        "state does not fit",
-        call,
-        state=momentum,
-        rule="momentum",
-        params=PARAMS.astype(np.float32),
-    )
-    refuses(
-        "state does not fit",
-        call,
-        state=momentum,
-        rule="momentum",
-        network=XOR,
-        params=init_params(XOR, 0),
-        X=XOR_X,
-        y=XOR_Y,
-    )
+def test_a_state_of_another_rule_is_refused() -> None:
+    """A rule goes on from its own memory only, not from one of the same shape either."""
+    state = call(rule="momentum").state
+    refuses("state is that of Momentum(beta=0.9), and cannot go on with SGD()", call, state=state)
+    for rule in ("nesterov", "adam", Momentum(0.5)):
+        refuses("state is that of Momentum(beta=0.9)", call, state=state, rule=rule)
 
 
-def test_a_state_of_a_rule_with_as_much_memory_is_refused() -> None:
-    """Nesterov does not go on from momentum's memory."""
-    refuses("state does not fit", call, state=call(rule="momentum").state, rule="nesterov")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": [0.1, 0.2]},
+        {"params": PARAMS.astype(np.float32)},
+        {"network": XOR, "params": init_params(XOR, 0), "X": XOR_X, "y": XOR_Y},
+    ],
+    ids=["more runs", "another dtype", "another network"],
+)
+def test_a_state_of_another_shape_is_refused(changes: dict[str, Any]) -> None:
+    """A state of one float64 run is no state of more runs, another dtype or another network."""
+    state = call(rule="momentum").state
+    refuses("state does not fit", call, state=state, rule="momentum", **changes)
 
 
 @pytest.mark.parametrize("state", [5, "last", {}])

@@ -35,7 +35,7 @@ from kernels import (
     sample_order,
     train,
 )
-from kernels.engine import choose_packing, make_data, make_work
+from kernels.engine import choose_packing, make_data, make_work, read_only
 from kernels.epoch import Order, Runs, schedule, train_runs
 from kernels.layout import pack, pack_lanes
 from kernels.network import ACTIVATIONS, OUTPUT_LOSSES
@@ -483,7 +483,7 @@ def test_the_transposed_copy_stays_a_copy(rule: Any, batch_size: int) -> None:
         pack_lanes(packing, np.zeros(1)),
     )
     start = runs.P.copy()
-    order = Order(np.arange(21), 21)
+    order = Order(read_only(np.arange(21)), 21)
     plan = schedule(rule, 18, batch_size)
     work = make_work(packing, data, gradient=True)
     train_runs(packing.layout, rule, data, order, (0, 21, 0, plan), runs, work)

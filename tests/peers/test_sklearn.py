@@ -147,6 +147,7 @@ def test_adam_agrees_with_scikit_learn(name: str, digits: tuple[Array, Array]) -
     )
     ours, state = params, None
     for t in range(1, steps + 1):
+        rule = Adam(*betas, e / np.sqrt(1 - betas[1] ** t))
         result = train(
             network,
             ours,
@@ -155,8 +156,8 @@ def test_adam_agrees_with_scikit_learn(name: str, digits: tuple[Array, Array]) -
             batch_size="full",
             learning_rate=RATE,
             epochs=1,
-            rule=Adam(*betas, e / np.sqrt(1 - betas[1] ** t)),
-            state=state,
+            rule=rule,
+            state=state and state._replace(rule=rule),
             checkpoints=(),
         )
         ours, state = result.params, result.state
