@@ -206,6 +206,22 @@ def test_a_step_from_logits_of_10000(output: str, cost: str, many: bool, dtype: 
     )
 
 
+@ENGINES
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent", [29, 30, 31, 35, 38])
+def test_softmax_of_hugely_negative_logits(exponent: int, dtype: Any, many: bool) -> None:
+    """Two equal logits of -1e35 are a fair coin: what fills up a vector takes no part."""
+    network = Network((1, 2), output="softmax", loss="ce")
+    low = -(10.0**exponent)
+    params = np.array([0, 0, low, low], dtype)
+    start = params[None] if many else params
+    scores = evaluate(network, start, [[1.0], [1.0]], [0, 1])
+    assert np.reshape(scores["loss"], -1) == pytest.approx([np.log(2)], rel=1e-6)
+    assert np.reshape(scores["accuracy"], -1) == [0.5]
+    after = trained(network, many, params, [[1.0]], [0], batch_size=1, learning_rate=1.0, epochs=1)
+    np.testing.assert_array_equal(after[:2], [0.5, -0.5])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_confident_right_answer_has_a_loss_above_zero(dtype: Any) -> None:
     """At z = 40, where p rounds to 1, the loss is still exp(-40): no log of a probability."""
