@@ -69,6 +69,13 @@ def finite_lanes(packing: Packing, packed: FloatArray, poison: FloatArray) -> ND
     return np.asarray(np.isfinite(vectors).all(axis=1) & np.isfinite(poison))
 
 
+def all_lost(packing: Packing, packed: FloatArray) -> bool:
+    """Whether every lane has a NaN among its parameters."""
+    if isinstance(packing.layout, SingleLayout):
+        return bool(np.isnan(packed).any(axis=1).all())
+    return bool(np.isnan(packed.reshape(len(packed), -1, packing.lanes)).any(axis=1).all())
+
+
 def scores_of(
     network: Network, totals: NDArray[np.float64], n: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernels import checks
-from kernels.engine import choose_packing, finite_lanes, make_data, make_work, read_only, scores_of
+from kernels.engine import (
+    all_lost,
+    choose_packing,
+    finite_lanes,
+    make_data,
+    make_work,
+    read_only,
+    scores_of,
+)
 from kernels.epoch import Data, Order, Runs, Schedule, Sums, evaluate_runs, schedule, train_runs
 from kernels.layout import Packing, aligned_copy, pack, pack_lanes, unpack, unpack_lanes
 from kernels.network import FloatArray, Network, sample_order
@@ -339,7 +347,11 @@ def _run_threads(task: _Task, runs: Runs, threads: int) -> _Trace:
 
 
 def _train_groups(task: _Task, runs: Runs) -> _Trace:
-    """Train some groups in place and evaluate them at each checkpoint."""
+    """Train some groups in place and evaluate them at each checkpoint.
+
+    A NaN among a run's parameters reaches every output and never leaves: where all runs have one,
+    the losses to come are known.
+    """
     sets = {"": task.data, **task.eval_data}
     shape = (len(task.points), len(runs.P), 2, task.packing.lanes)
     trace = _Trace(
@@ -354,6 +366,11 @@ def _train_groups(task: _Task, runs: Runs) -> _Trace:
         trace.finite[...] &= finite_lanes(task.packing, seen.P, seen.poison)
         if task.keep_params:
             trace.params.append(seen.P.copy())
+        if not task.keep_params and all_lost(task.packing, seen.P):
+            for totals in trace.totals.values():
+                totals[index + 1 :, :, 0] = np.nan
+            runs.P[...] = seen.P
+            break
     return trace
 
 
