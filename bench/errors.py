@@ -2,4 +2,4 @@
 
 
 class InputError(ValueError):
-    """Bad input: its message is one line that names the file, option or argument and the way out."""
+    """Bad input: the message is one line that names file, option or argument, and the way out."""

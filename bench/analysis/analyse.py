@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from bench.analysis.arms import OURS, Arm, Axis, Runs, all_axes, mean_batch
 from bench.analysis.bands import Curves, band_table, drawn_arms
@@ -182,6 +183,8 @@ def walk(
     return bands, population_tables(problems, counts, networks)
 
 
+# The products are small: threads of BLAS wait for each other longer than they compute
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def noise_tables(
     problem: Problem, runs: Runs, tuned: Sequence[Arm], base: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -123,8 +123,9 @@ class Samples:
         gradients = np.empty((len(batches), self.network.n_params))
         views = self.network.unpack(gradients)
         for (W, b), d, a in zip(views, self.deltas, self.inputs, strict=True):
-            product = np.swapaxes(d[batches], 1, 2) @ a[batches] / batches.shape[1]
-            W[...], b[...] = product[..., :-1], product[..., -1]
+            for draw, batch in enumerate(batches):
+                product = d[batch].T @ a[batch] / len(batch)
+                W[draw], b[draw] = product[:, :-1], product[:, -1]
         return gradients
 
     def full_gradient(self) -> Floats:

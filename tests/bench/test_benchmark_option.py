@@ -34,7 +34,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout with one test, and one timing in place of its benchmarks."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in ("bench", "kernels"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("bench_*.py", "__pycache__"))
+        ignored = shutil.ignore_patterns("bench_*.py", "__pycache__")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
     (copy / "bench" / "speed" / "bench_tiny.py").write_text(TINY_BENCHMARK)
