@@ -15,6 +15,7 @@ from bench.speed import history
 from bench.speed.cases import case as case_of
 from bench.speed.peak import fma_peak
 from bench.speed.timings import Timing, Work, aim_lines, comparison_lines, speed_lines
+from bench.speed.warm_up import compile_all
 
 Timer = Callable[..., Any]
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -30,6 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[timings_key] = []
     config.stash[studies_key] = []
     config.stash[comparison_key] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled(pytestconfig: pytest.Config) -> None:
+    """Compile, or load what was compiled, before the first timing; nothing of it is timed."""
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line("\nCompiling the kernels, or loading what was compiled ...")
+    reporter.write_line(f"... took {compile_all():.1f} s.")
 
 
 @pytest.fixture

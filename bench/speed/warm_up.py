@@ -1,0 +1,52 @@
+"""Compile both engines before anything is timed, side by side: each takes many seconds.
+
+Numba compiles in one thread at a time, so the single run's kernels are compiled by a process of
+their own, which leaves them on disk: `python -m bench.speed.warm_up`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench.speed.cases import LANES, case
+from kernels import forward, loss_and_gradient, train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def compile_block() -> None:
+    """Compile what trains and evaluates a block of runs."""
+    _train(np.full(LANES, 0.1))
+
+
+def compile_single() -> None:
+    """Compile what the public functions need for one run."""
+    c = case("xor")
+    _train(0.1)
+    loss_and_gradient(c.network, c.params, c.X, c.y)
+    forward(c.network, c.params, c.X)
+
+
+def _train(rates: float | np.ndarray) -> None:
+    c = case("xor")
+    train(c.network, c.params, c.X, c.y, batch_size=1, learning_rate=rates, epochs=1)
+
+
+def compile_all() -> float:
+    """Compile all that benchmarks and studies need; return the seconds that it took."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "bench.speed.warm_up"]
+    with subprocess.Popen(command, cwd=ROOT) as other:
+        compile_block()
+    if other.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {other.returncode}")
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    compile_single()
