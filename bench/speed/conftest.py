@@ -36,9 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _compiled(pytestconfig: pytest.Config) -> None:
     """Compile, or load what was compiled, before the first timing; nothing of it is timed."""
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line("\nCompiling the kernels, or loading what was compiled ...")
-    reporter.write_line(f"... took {compile_all():.1f} s.")
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("\nCompiling the kernels, or loading what was compiled ...", flush=True)
+        print(f"... took {compile_all():.1f} s.", flush=True)
 
 
 @pytest.fixture
