@@ -1,0 +1,529 @@
+"""Plant errors, one at a time, in a copy of the repository, and show that the tests catch each.
+
+    make mutants                        all of them, some minutes: each one compiles its kernels
+    python -m tests.mutants ReLU order  those whose names hold one of these words
+
+Exit code 0: every error was caught; 1: some survived; 2: a mutant, or the repository itself, is not
+as this file expects it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("kernels", "bench", "tests", "conftest.py", "pyproject.toml")
+TIME_LIMIT = 600  # seconds of one run of tests
+# What a mutant that cannot even be compiled or collected leaves behind: it proves nothing
+BROKEN = re.compile(
+    r"TypingError|LoweringError|SyntaxError|NameError|ImportError|UnboundLocalError"
+)
+
+
+class Mutant(NamedTuple):
+    """One planted error: a text that stands in a file exactly once, what replaces it, the tests."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+class Outcome(NamedTuple):
+    """What became of a mutant: "caught", "SURVIVED" or "broken", by which test, in what time."""
+
+    mutant: Mutant
+    verdict: str
+    detail: str
+    seconds: float
+
+
+ENGINES = "tests/kernels/test_engines.py::"
+RULES = "tests/kernels/test_rules.py::"
+BITS = "tests/kernels/test_stability_of_bits.py::"
+TRAIN = "tests/kernels/test_train.py::"
+
+GRADIENTS = [
+    Mutant(
+        "bias gradient missing",
+        "kernels/backward.py",
+        "b = b + load(D, delta.start + s * delta.row + j)",
+        "b = b",
+        (ENGINES + "test_slope_of_relu_at_zero_is_zero",),
+    ),
+    Mutant(
+        "averaged error back-propagated (C5)",
+        "kernels/backward.py",
+        "    store(poison, 0, sick)\n",
+        """    store(poison, 0, sick)
+    for p in range(logits.start, logits.start + logits.row, step):
+        mean = zero
+        for s in range(count):
+            mean = mean + load(D, p + s * logits.row) * splat(A, 1.0 / count)
+        for s in range(count):
+            store(D, p + s * logits.row, mean)
+""",
+        (ENGINES + "test_averaging_the_errors_first_is_not_what_training_does",),
+    ),
+    Mutant(
+        "delta from weights already updated",
+        "kernels/epoch.py",
+        "        add_gradient_behind_first(layout, T, work, (first, size))\n",
+        """        add_gradient_behind_first(layout, T, work, (first, size))
+        deltas(layout, P, work, (first, size), factor, poison)
+""",
+        (ENGINES + "test_a_hidden_layer_is_trained_with_the_weights_before_the_update",),
+    ),
+    Mutant(
+        "ragged batch divided by B (look-ahead)",
+        "kernels/epoch.py",
+        "-1.0 / max(1, count % size)",
+        "-1.0 / size",
+        (ENGINES + "test_the_ragged_last_batch_is_averaged_over_its_own_size",),
+    ),
+    Mutant(
+        "ragged batch divided by B (summed up)",
+        "kernels/epoch.py",
+        "scale = splat(P, 1.0 / (batch_stop - t % m))",
+        "scale = splat(P, 1.0 / size)",
+        (TRAIN + "test_an_order_may_repeat_and_leave_out_samples[2-momentum-single]",),
+    ),
+    Mutant(
+        "sum for mean (summed up)",
+        "kernels/epoch.py",
+        "scale = splat(P, 1.0 / (batch_stop - t % m))",
+        "scale = splat(P, 1.0)",
+        (ENGINES + "test_a_sum_of_gradients_is_the_mean_at_b_times_the_rate[24-single]",),
+    ),
+    Mutant(
+        "sum for mean (look-ahead)",
+        "kernels/epoch.py",
+        "scale = eta * splat(group.P, -1.0 / size)",
+        "scale = eta * splat(group.P, -1.0)",
+        (ENGINES + "test_a_sum_of_gradients_is_the_mean_at_b_times_the_rate[4-single]",),
+    ),
+    Mutant(
+        "ReLU'(0) = 1",
+        "kernels/activations.py",
+        "store(A, p, where_less_equal(z, zero, zero, z))",
+        "store(A, p, where_less_equal(\n"
+        "                z, zero, where_less_equal(zero, z, splat(A, 1e-40), zero), z))",
+        (ENGINES + "test_slope_of_relu_at_zero_is_zero",),
+    ),
+    Mutant(
+        "ReLU of NaN is 0",
+        "kernels/activations.py",
+        "store(A, p, where_less_equal(z, zero, zero, z))",
+        "store(A, p, where_less_equal(zero, z, z, zero))",
+        (BITS + "test_nan_parameters_stay_and_are_told",),
+    ),
+    Mutant(
+        "tanh' = 1 - a",
+        "kernels/activations.py",
+        "load(D, p) * ((one - a) * (one + a))",
+        "load(D, p) * (one - a)",
+        (ENGINES + "test_gradient_is_the_slope_of_the_loss",),
+    ),
+    Mutant(
+        "Gram matrix without the bias's one",
+        "kernels/epoch.py",
+        "work.gram[t * CHUNK + s] = product + 1",
+        "work.gram[t * CHUNK + s] = product",
+        (ENGINES + "test_look_ahead_is_the_step_by_step_loop",),
+    ),
+]
+
+LOSSES = [
+    Mutant(
+        "softmax without its maximum",
+        "kernels/losses.py",
+        """        z = load(A, at + k * lanes(A))
+        largest = where_less(largest, z, z, largest)
+    return largest""",
+        """        z = load(A, at + k * lanes(A))
+        largest = where_less(largest, z, z, largest)
+    return splat(A, 0.0)""",
+        (ENGINES + "test_a_step_from_logits_of_10000[softmax-ce-float64-block]",),
+    ),
+    Mutant(
+        "loss from the logarithm of probabilities",
+        "kernels/losses.py",
+        "return where_less(z, zero, zero, z) - y * z + log1p(e)",
+        "return zero - y * log(p) - (splat(z, 1.0) - y) * log(q)",
+        (
+            ENGINES + "test_a_confident_right_answer_has_a_loss_above_zero",
+            ENGINES + "test_logits_of_10000_give_the_right_loss_and_gradient",
+        ),
+    ),
+    Mutant(
+        "padded outputs take part in the softmax",
+        "kernels/layout.py",
+        "        packed[:, packing.padding] = padding\n",
+        "",
+        (
+            ENGINES + "test_logits_of_10000_give_the_right_loss_and_gradient",
+            ENGINES + "test_functions_agree_with_the_reference",
+        ),
+    ),
+    Mutant(
+        "losses summed in float32",
+        "kernels/functional.py",
+        "totals = np.zeros((len(packed), 2, packing.lanes))",
+        "totals = np.zeros((len(packed), 2, packing.lanes), values.dtype)",
+        (ENGINES + "test_float32_loss_over_100000_samples",),
+    ),
+    Mutant(
+        "exp loses its subnormal results",
+        "kernels/vector.py",
+        "types.float64: (-746.0, 710.5)",
+        "types.float64: (-708.0, 710.5)",
+        ("tests/kernels/test_vector.py",),
+    ),
+]
+
+UPDATES = [
+    Mutant(
+        "wrong correction for beta2",
+        "kernels/updates.py",
+        "(1.0 - rule.beta2**step) ** -0.5",
+        "(1.0 - rule.beta1**step) ** -0.5",
+        (RULES + "test_three_steps_of_each_rule_by_hand[rule3-expected3-float64-single]",),
+    ),
+    Mutant(
+        "Adam's epsilon before the bias correction",
+        "kernels/updates.py",
+        "fma(square_root(v), spread, epsilon)",
+        "(spread * (square_root(v) + epsilon))",
+        (RULES + "test_three_steps_of_each_rule_by_hand[rule3-expected3-float64-single]",),
+    ),
+    Mutant(
+        "Nesterov without the look-ahead term",
+        "kernels/updates.py",
+        "load(P, p) - eta * fma(beta, v, g)",
+        "load(P, p) - eta * v",
+        (RULES + "test_three_steps_of_each_rule_by_hand[rule2-expected2-float64-single]",),
+    ),
+    Mutant(
+        "the order is off by one",
+        "kernels/epoch.py",
+        """        _gather(data, part(order.indices, t, count), work)
+        if count > size:""",
+        """        _gather(data, part(order.indices, max(0, t - 1), count), work)
+        if count > size:""",
+        (TRAIN + "test_trajectory_is_the_references_at_the_checkpoints_updates",),
+    ),
+    Mutant(
+        "each epoch in the order of the first",
+        "kernels/train.py",
+        "[before.epochs :]",
+        "[before.epochs :][:1].repeat(epochs, axis=0)",
+        (TRAIN + "test_every_seed_starts_at_its_own_order",),
+    ),
+]
+
+CALLS = [
+    Mutant(
+        "state not continued",
+        "kernels/train.py",
+        "if state is None else state.slots",
+        "if state is None else np.zeros_like(state.slots)",
+        (BITS + "test_two_epochs_then_three_more_are_five[1-momentum-single]",),
+    ),
+    Mutant(
+        "Adam's count of steps starts again",
+        "kernels/train.py",
+        "stretch = (at, boundary, task.before.updates, task.plan)",
+        "stretch = (at, boundary, 0, task.plan)",
+        (BITS + "test_two_epochs_then_three_more_are_five[1-adam-single]",),
+    ),
+    Mutant(
+        "divergence forgotten by the state",
+        "kernels/train.py",
+        "poison[np.atleast_1d(state.diverged)] = np.nan",
+        "pass",
+        (BITS + "test_diverged_stays_through_a_state",),
+    ),
+    Mutant(
+        "divergence judged by the last parameters",
+        "kernels/engine.py",
+        "return np.asarray(np.isfinite(vectors).all(axis=1) & np.isfinite(poison))",
+        "return np.asarray(np.isfinite(vectors).all(axis=1))",
+        (BITS + "test_a_run_that_was_once_non_finite_stays_diverged[block]",),
+    ),
+    Mutant(
+        "a checkpoint cuts a chunk",
+        "kernels/train.py",
+        "boundary = epoch * m + within // chunk * chunk",
+        "boundary = point",
+        (BITS + "test_checkpoints_change_no_bit[1-sgd-single]",),
+    ),
+    Mutant(
+        "labels unchecked",
+        "kernels/checks.py",
+        "wrong = (classes < 0) | (classes >= k) | (classes != np.floor(classes))",
+        "wrong = classes >= k",
+        ("tests/kernels/test_checks.py::test_class_errors",),
+    ),
+    Mutant(
+        "negative indices in the order",
+        "kernels/checks.py",
+        "if values.size and (values.min() < 0 or values.max() >= n):",
+        "if values.size and values.max() >= n:",
+        ("tests/kernels/test_checks.py::test_order_errors",),
+    ),
+    Mutant(
+        "the cache overlooks edits in other files",
+        "kernels/jit.py",
+        'digest.update(path.name.encode() + b"\\0" + path.read_bytes() + b"\\0")',
+        'digest.update(path.name.encode() + b"\\0")',
+        ("tests/kernels/test_cache.py::test_an_edit_in_another_file_is_noticed",),
+    ),
+    Mutant(
+        "parts of memory unchecked under NUMBA_BOUNDSCHECK",
+        "kernels/memory.py",
+        "if config.BOUNDSCHECK:  # a part may be empty",
+        "if False:  # a part may be empty",
+        ("tests/kernels/test_boundscheck.py::test_planted_accesses_outside_are_refused",),
+    ),
+]
+
+STUDIES = [
+    Mutant(
+        "test data in the standardization",
+        "bench/problems/prepare.py",
+        "mean = train.mean(axis=0)",
+        "mean = np.concatenate([train, test]).mean(axis=0)",
+        ("tests/bench/test_problems.py",),
+    ),
+    Mutant(
+        "one lucky loss is a hit",
+        "bench/analysis/outcomes.py",
+        "pairs = below[..., :-1] & below[..., 1:]",
+        "pairs = below[..., :-1]",
+        ("tests/bench/test_outcomes.py",),
+    ),
+    Mutant(
+        "a diverged run counts as reached",
+        "bench/analysis/outcomes.py",
+        'f"hit_{k}": np.where(diverged, np.inf, first_hit(result.examples, result.loss, target))',
+        'f"hit_{k}": first_hit(result.examples, result.loss, target)',
+        ("tests/bench/test_outcomes.py",),
+    ),
+    Mutant(
+        "rates picked on reporting seeds",
+        "bench/analysis/time_to_target.py",
+        'tuning = each_run_once(outcomes[outcomes.role == "tune"])',
+        "tuning = each_run_once(outcomes)",
+        ("tests/bench/test_time_to_target.py",),
+    ),
+    Mutant(
+        "the linear protocol divides by B",
+        "bench/analysis/time_to_target.py",
+        "rate[base] * b / base",
+        "rate[base] * base / b",
+        ("tests/bench/test_time_to_target.py",),
+    ),
+    Mutant(
+        "the median passes over runs that never reach the target",
+        "bench/analysis/intervals.py",
+        "np.where(np.isinf(upper), np.inf, np.sqrt(lower * upper))",
+        "np.where(np.isinf(upper), lower, np.sqrt(lower * upper))",
+        ("tests/bench/test_intervals.py",),
+    ),
+    Mutant(
+        "a verdict without the margin",
+        "bench/analysis/intervals.py",
+        "if low > margin:",
+        'if low > (1.0 if kind == "ratio" else 0.0):',
+        ("tests/bench/test_intervals.py",),
+    ),
+    Mutant(
+        "reported from tuning seeds",
+        "bench/analysis/arms.py",
+        'def of(self, arm: Arm, role: str = "report")',
+        'def of(self, arm: Arm, role: str = "tune")',
+        ("tests/bench/test_time_to_target.py",),
+    ),
+    Mutant(
+        "noise of batches drawn with replacement",
+        "bench/analysis/noise.py",
+        "predicted = s2 / batch_size * (1.0 - batch_size / n)",
+        "predicted = s2 / batch_size",
+        ("tests/bench/test_noise.py::test_variance_formula_against_all_batches",),
+    ),
+    Mutant(
+        "every second seed tunes",
+        "bench/experiments/plan.py",
+        'return "tune" if seed % 3 == 0 else "report"',
+        'return "tune" if seed % 2 == 0 else "report"',
+        ("tests/bench/test_plan.py",),
+    ),
+    Mutant(
+        "results outlive the kernels that made them",
+        "bench/experiments/block.py",
+        "            kernels.KERNEL_HASH,\n",
+        "",
+        ("tests/bench/test_plan.py",),
+    ),
+    Mutant(
+        "another block's file is believed",
+        "bench/experiments/store.py",
+        'if str(arrays["key"]) != key:',
+        "if False:",
+        ("tests/bench/test_store.py",),
+    ),
+]
+
+MUTANTS = [*GRADIENTS, *LOSSES, *UPDATES, *CALLS, *STUDIES]
+
+
+class UnexpectedError(Exception):
+    """The repository is not as this file expects it."""
+
+
+def plant(mutant: Mutant, folder: Path) -> None:
+    """Write the mutant into a copy of the repository.
+
+    Raises
+    ------
+    UnexpectedError
+        Where the old text does not stand in the file exactly once.
+    """
+    text = (ROOT / mutant.file).read_text()
+    if (count := text.count(mutant.old)) != 1:
+        raise UnexpectedError(
+            f"{mutant.name}: {mutant.file} has its text {count} times, not once:\n{mutant.old}"
+        )
+    (folder / mutant.file).write_text(text.replace(mutant.old, mutant.new))
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy what tests need into a folder."""
+    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def run_tests(folder: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    """Run tests in a copy, which has its own cache of compiled kernels, up to the first failure."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [*command, *tests],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIME_LIMIT,
+    )
+
+
+def judge(mutant: Mutant, folder: Path) -> Outcome:
+    """Run a mutant's tests on it in a copy, and put the copy right again."""
+    start = time.perf_counter()
+    plant(mutant, folder)
+    try:
+        done = run_tests(folder, mutant.tests)
+    finally:
+        shutil.copy2(ROOT / mutant.file, folder / mutant.file)
+    seconds = time.perf_counter() - start
+    failed = re.search(r"^FAILED (.+?)(?: - |$)", done.stdout, re.MULTILINE)
+    broken = BROKEN.search(done.stdout)
+    if done.returncode == 0:
+        return Outcome(mutant, "SURVIVED", " ".join(mutant.tests), seconds)
+    if done.returncode != 1 or failed is None or broken:
+        reason = broken.group() if broken else done.stdout.strip().rpartition("\n")[2]
+        return Outcome(mutant, "broken", reason, seconds)
+    return Outcome(mutant, "caught", failed.group(1).removeprefix("tests/"), seconds)
+
+
+def judge_all(mutants: list[Mutant], folders: list[Path]) -> Iterator[Outcome]:
+    """Judge mutants in as many copies as there are folders; outcomes in the mutants' order."""
+    free: SimpleQueue[Path] = SimpleQueue()
+    for folder in folders:
+        free.put(folder)
+
+    def judge_one(mutant: Mutant) -> Outcome:
+        folder = free.get()
+        try:
+            return judge(mutant, folder)
+        finally:
+            free.put(folder)
+
+    with ThreadPoolExecutor(len(folders)) as pool:
+        yield from pool.map(judge_one, mutants)
+
+
+def check_repository(mutants: list[Mutant], folders: list[Path]) -> None:
+    """Make sure that each text is found and that all tests pass where nothing is planted.
+
+    Raises
+    ------
+    UnexpectedError
+        With what is wrong.
+    """
+    for mutant in mutants:
+        plant(mutant, folders[0])
+        shutil.copy2(ROOT / mutant.file, folders[0] / mutant.file)
+    parts = [mutants[k :: len(folders)] for k in range(len(folders))]
+    tests = [dict.fromkeys(test for mutant in part for test in mutant.tests) for part in parts]
+    with ThreadPoolExecutor(len(folders)) as pool:
+        for done in pool.map(run_tests, folders, tests):
+            if done.returncode != 0:
+                raise UnexpectedError(
+                    f"the tests fail where nothing is planted:\n{done.stdout[-3000:]}"
+                )
+
+
+def main(words: list[str]) -> int:
+    """Judge the mutants whose names hold one of the words, print a table: the exit code."""
+    mutants = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
+        n_copies = max(1, min(os.cpu_count() or 1, len(mutants)))
+        folders = [copy_repository(Path(temporary) / str(k)) for k in range(n_copies)]
+        try:
+            check_repository(mutants, folders)
+        except UnexpectedError as error:
+            print(error, file=sys.stderr)
+            return 2
+        print(f"{len(mutants)} mutants; without them all tests pass", flush=True)
+        verdicts = []
+        for outcome in judge_all(mutants, folders):
+            verdicts.append(outcome.verdict)
+            print(
+                f"{outcome.mutant.name:56} {outcome.verdict:8} {outcome.seconds:4.0f} s  "
+                f"{outcome.detail}",
+                flush=True,
+            )
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{verdicts.count('caught')} of {len(verdicts)} caught, in {minutes:.1f} minutes")
+    if "broken" in verdicts:
+        return 2
+    return int("SURVIVED" in verdicts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
