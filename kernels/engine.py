@@ -84,6 +84,7 @@ def scores_of(
     The root mean squared error is over samples and outputs: sqrt(2 loss / outputs).
     """
     loss = totals[..., 0, :] / n
+    loss[np.isnan(loss)] = np.nan  # one NaN for all: its bits depend on how it came about
     if network.is_classifier:
         return loss, totals[..., 1, :] / n
     return loss, np.sqrt(2.0 * loss / network.n_outputs)

@@ -56,7 +56,8 @@ class Result(Scores):
     Attributes
     ----------
     params
-        Parameters at the end, (n_runs, n_params), in the dtype of the initial ones.
+        Parameters at the end, (n_runs, n_params), in the dtype of the initial ones; all NaN for a
+        run that has a NaN among them.
     state
         To go on from: `train(..., params=result.params, state=result.state)`.
     examples, updates
@@ -414,15 +415,20 @@ def _result(task: _Task, runs: Runs, trace: _Trace, n_runs: int, *, many: bool) 
     updates = task.points // m * per_epoch + -(-(task.points % m) // task.plan.batch_size)
     healthy = unpack_lanes(packing, trace.finite, n_runs)
     diverged = ~(healthy & np.isfinite(np.atleast_2d(scores[""]["loss"])).all(axis=1))
-    slots = [unpack(packing, runs.slots[:, k], n_runs) for k in range(task.rule.n_slots)]
-    empty = np.zeros((n_runs, 0, task.network.n_params), runs.P.dtype)
+    params = unpack(packing, runs.P, n_runs)
+    slots = np.zeros((n_runs, task.rule.n_slots, task.network.n_params), params.dtype)
+    for k in range(task.rule.n_slots):
+        slots[:, k] = unpack(packing, runs.slots[:, k], n_runs)
+    # How far a NaN has spread depends on when training stopped, and so on the other runs
+    lost = np.isnan(params).any(axis=1)
+    params[lost], slots[lost] = np.nan, np.nan
     trajectory = [unpack(packing, packed, n_runs) for packed in trace.params]
     return Result(
         **scores[""],
-        params=unpack(packing, runs.P, n_runs)[lead],
+        params=params[lead],
         state=State(
             rule=task.rule,
-            slots=(np.stack(slots, axis=1) if slots else empty)[lead],
+            slots=slots[lead],
             epochs=task.before.epochs + epochs,
             examples=task.before.examples + epochs * m,
             updates=task.before.updates + epochs * per_epoch,
