@@ -26,8 +26,6 @@ from kernels.network import FloatArray, Network
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 CHUNK = 16  # samples that are processed together (K in the formulas of look-ahead)
-# The bias of units that only fill up a vector of sigmoid or softmax outputs: exp of it is exactly 0
-PADDING_BIAS = -1e30
 
 Integers = NDArray[np.int64]
 
@@ -80,7 +78,7 @@ class Packing(NamedTuple):
     places: Integers  # (n_params,) where each parameter stands: in vectors (block), floats (single)
     mirrors: Integers  # (n_mirrored,) where its transposed copy stands (single)
     mirrored: Integers  # (n_mirrored,) the parameters that have one
-    padding: Integers  # floats that hold PADDING_BIAS
+    padding: Integers  # biases of the outputs that only fill up a vector (single)
 
 
 def aligned_zeros(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -188,16 +186,19 @@ def single_packing(network: Network, dtype: np.dtype[Any]) -> Packing:
     )
 
 
-def pack(packing: Packing, params: FloatArray, padding: float = PADDING_BIAS) -> FloatArray:
+def pack(packing: Packing, params: FloatArray, padding: float | None = None) -> FloatArray:
     """Parameters (n_runs, n_params) as the kernels keep them: (n_groups, size).
 
-    The lanes behind the last run repeat it; a single run is a group of its own.
+    The lanes behind the last run repeat it; a single run is a group of its own. The outputs that
+    fill up its last vector get the lowest number there is as their bias, or `padding`: next to any
+    other logit, its exponential is exactly 0.
     """
     if isinstance(packing.layout, SingleLayout):
         packed = aligned_zeros((len(params), packing.size), params.dtype)
         packed[:, packing.places] = params
         packed[:, packing.mirrors] = params[:, packing.mirrored]
-        packed[:, packing.padding] = padding
+        lowest = np.finfo(params.dtype).min if padding is None else padding
+        packed[:, packing.padding] = lowest
         return packed
     n_groups = -(-len(params) // packing.lanes)
     runs = np.minimum(np.arange(n_groups * packing.lanes), len(params) - 1)

@@ -7,7 +7,8 @@
 
 No exp of a positive number and no log of a number below 1 is ever taken. Losses sum over outputs.
 A block has an output a vector. One run has its outputs side by side in vectors, filled up with
-logits of `layout.PADDING_BIAS` (0 for linear outputs) and targets 0, whose loss and delta are 0.
+logits of the dtype's lowest number (0 for linear outputs) and targets 0: their loss and delta
+are 0.
 """
 
 from __future__ import annotations
