@@ -6,12 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
 from kernels import Network
+
+if TYPE_CHECKING:
+    from bench.problems.table import Table
 
 Targets = NDArray[np.int64] | NDArray[np.float32]
 
@@ -44,6 +48,11 @@ class Problem:
         Three training losses to reach, descending; None where a pilot finds them.
     updates_budget
         Updates a run is given at every batch size; None for max(30 epochs, 300 updates).
+    examples_budget
+        Examples at which a run ends, after a whole epoch, however many epochs or updates it has
+        had; None for no such limit.
+    table
+        The user's own table that this was made of, and how; None for data that we know.
     """
 
     name: str
@@ -60,6 +69,8 @@ class Problem:
     scheme: str = "he"
     targets: tuple[float, ...] | None = None
     updates_budget: int | None = None
+    examples_budget: int | None = None
+    table: Table | None = None
 
     def __post_init__(self) -> None:
         # The hash below is taken once: what it stands for must not be changed through the problem
