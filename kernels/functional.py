@@ -15,6 +15,8 @@ from kernels.epoch import Data, Records, Sums, add_gradient, evaluate_runs, reco
 from kernels.layout import CHUNK, Packing, pack, unpack, unpack_lanes
 from kernels.network import FloatArray, Network
 
+ROWS = 4096  # samples whose hidden units are looked at together: bounds the memory
+
 # F2 of the output layer, on logits (n, n_outputs)
 OUTPUTS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "sigmoid": expit,
@@ -174,13 +176,16 @@ def active_units(network: Network, params: ArrayLike, X: ArrayLike) -> NDArray[n
     """
     values = checks.check_params(network, params)
     samples = checks.check_inputs(network, X, values.dtype)
-    a = np.broadcast_to(samples, (*values.shape[:-1], *samples.shape))
-    counts = []
+    active = [np.zeros((*values.shape[:-1], width), np.bool_) for width in network.widths[1:-1]]
     with np.errstate(all="ignore"):  # a diverged run's NaN and infinity are no units' activity
-        for weights, biases in network.unpack(values)[:-1]:
-            z = a @ np.swapaxes(weights, -1, -2) + biases[..., None, :]
-            a = np.maximum(z, 0)
-            counts.append((z > 0).any(axis=-2).sum(axis=-1))
+        for start in range(0, len(samples), ROWS):
+            rows = samples[start : start + ROWS]
+            a = np.broadcast_to(rows, (*values.shape[:-1], *rows.shape))
+            for seen, (weights, biases) in zip(active, network.unpack(values)[:-1], strict=True):
+                z = a @ np.swapaxes(weights, -1, -2) + biases[..., None, :]
+                a = np.maximum(z, 0)
+                seen |= (z > 0).any(axis=-2)
+    counts = [seen.sum(axis=-1) for seen in active]
     if network.activation != "relu":
         counts = [np.full_like(c, w) for c, w in zip(counts, network.widths[1:-1], strict=True)]
     return np.stack(counts, axis=-1) if counts else np.zeros((*values.shape[:-1], 0), np.int64)

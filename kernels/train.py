@@ -63,7 +63,8 @@ class Result(Scores):
     examples, updates
         Examples and updates seen at each checkpoint, (n_checkpoints,), int64.
     loss, accuracy, rmse
-        Over all of X at each checkpoint; accuracy is None for a linear output, rmse for others.
+        Over all of X, or the samples to be scored, at each checkpoint; accuracy is None for a
+        linear output, rmse for others.
     eval
         The same for each of the evaluation sets.
     diverged
@@ -111,7 +112,7 @@ class _Task:
     rule: Rule
     plan: Schedule
     data: Data
-    eval_data: Mapping[str, Data]
+    scored: Mapping[str, Data]  # what is evaluated at each checkpoint; "" = what gives the loss
     order: Order
     epochs: int
     points: NDArray[np.int64]  # examples of this call at which to evaluate, ends of updates
@@ -122,7 +123,7 @@ class _Task:
 class _Trace(NamedTuple):
     """What is seen of some groups at each checkpoint."""
 
-    totals: dict[str, NDArray[np.float64]]  # (n_checkpoints, n_groups, 2, lanes); "" = X itself
+    totals: dict[str, NDArray[np.float64]]  # (n_checkpoints, n_groups, 2, lanes), by set
     finite: NDArray[np.bool_]  # (n_groups, lanes) all that was seen
     params: list[FloatArray]  # packed, at each checkpoint; empty unless wanted
 
@@ -144,6 +145,7 @@ def train(
     state: State | None = None,
     threads: int = 1,
     keep_params: bool = False,
+    scored: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Result:
     """Train one network or many runs at once with averaged mini-batch gradients.
 
@@ -180,6 +182,9 @@ def train(
         Number of threads over the groups of lanes; it does not change a bit of the result.
     keep_params
         Whether to keep the parameters at each checkpoint.
+    scored
+        Samples (X, y) that give loss and accuracy (or rmse) in place of all that are trained on:
+        a part of a large data set.
 
     Returns
     -------
@@ -209,13 +214,14 @@ def train(
     n_runs = _count_runs(start_params, rates)
     packing = choose_packing(network, dtype, many=many)
     size = checks.check_batch_size(batch_size, len(samples), visits.shape[1])
+    data = make_data(packing, samples, targets)
     task = _Task(
         network=network,
         packing=packing,
         rule=rule,
         plan=schedule(rule, network.n_inputs, size),
-        data=make_data(packing, samples, targets),
-        eval_data=_check_eval_sets(network, packing, eval_sets, dtype),
+        data=data,
+        scored=_scored_sets(network, packing, eval_sets, scored, data),
         order=Order(read_only(visits.reshape(-1)), visits.shape[1]),
         epochs=epochs,
         points=_update_ends(checkpoints, len(samples), visits.shape, size, before.examples),
@@ -256,27 +262,32 @@ def _check_state(state: State | None, rule: Rule) -> Position:
     return Position(state.epochs, state.examples, state.updates)
 
 
-def _check_eval_sets(
+def _scored_sets(
     network: Network,
     packing: Packing,
     eval_sets: Mapping[str, tuple[ArrayLike, ArrayLike]] | None,
-    dtype: np.dtype[Any],
+    scored: tuple[ArrayLike, ArrayLike] | None,
+    data: Data,
 ) -> dict[str, Data]:
-    """The evaluation sets, checked as X and y are."""
+    """What is evaluated, checked as X and y are: "" gives the loss, by default all of X."""
     if not isinstance(eval_sets or {}, Mapping):
         raise TypeError('eval_sets must be a dict such as {"test": (X_test, y_test)}')
-    checked = {}
+    checked = {"": data if scored is None else _pair(network, packing, scored, "scored", data)}
     for name, pair in (eval_sets or {}).items():
         if not isinstance(name, str) or not name:
             raise ValueError(f"names in eval_sets must be non-empty strings, got {name!r}")
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ValueError(f"eval_sets[{name!r}] must be a pair (X, y)")
-        samples = checks.check_inputs(network, pair[0], dtype, f"eval_sets[{name!r}] X")
-        targets = checks.check_targets(
-            network, pair[1], len(samples), dtype, f"eval_sets[{name!r}] y"
-        )
-        checked[name] = make_data(packing, samples, targets)
+        checked[name] = _pair(network, packing, pair, f"eval_sets[{name!r}]", data)
     return checked
+
+
+def _pair(network: Network, packing: Packing, pair: object, name: str, data: Data) -> Data:
+    """A pair (X, y) to evaluate, checked."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"{name} must be a pair (X, y)")
+    dtype = data.X.dtype
+    samples = checks.check_inputs(network, pair[0], dtype, f"{name} X")
+    targets = checks.check_targets(network, pair[1], len(samples), dtype, f"{name} y")
+    return make_data(packing, samples, targets)
 
 
 def _update_ends(
@@ -353,16 +364,15 @@ def _train_groups(task: _Task, runs: Runs) -> _Trace:
     A NaN among a run's parameters reaches every output and never leaves: where all runs have one,
     the losses to come are known.
     """
-    sets = {"": task.data, **task.eval_data}
     shape = (len(task.points), len(runs.P), 2, task.packing.lanes)
     trace = _Trace(
-        {name: np.zeros(shape) for name in sets}, np.ones(runs.rates.shape, np.bool_), []
+        {name: np.zeros(shape) for name in task.scored}, np.ones(runs.rates.shape, np.bool_), []
     )
     work = make_work(task.packing, task.data, gradient=not task.plan.direct)
     at = 0
     for index, point in enumerate(task.points):
         at, seen = _advance(task, runs, work, at, int(point))
-        for name, data in sets.items():
+        for name, data in task.scored.items():
             evaluate_runs(task.packing.layout, data, Sums(seen.P, trace.totals[name][index]), work)
         trace.finite[...] &= finite_lanes(task.packing, seen.P, seen.poison)
         if task.keep_params:
@@ -406,7 +416,7 @@ def _result(task: _Task, runs: Runs, trace: _Trace, n_runs: int, *, many: bool) 
         return np.stack(rows, axis=1)
 
     scores = {}
-    for name, data in {"": task.data, **task.eval_data}.items():
+    for name, data in task.scored.items():
         loss, other = scores_of(task.network, trace.totals[name], data.n)
         kind = "accuracy" if task.network.is_classifier else "rmse"
         scores[name] = {"loss": by_run(loss)[lead], kind: by_run(other)[lead]}

@@ -588,3 +588,22 @@ def test_a_diverged_network_is_looked_at_without_a_warning(network: Network, val
     loss_and_gradient(network, params, samples, labels)
     per_sample_gradients(network, params, samples, labels)
     assert active_units(network, params, samples).shape == (network.n_layers - 1,)
+
+
+@ENGINES
+def test_the_scored_samples_alone_give_the_loss(many: bool) -> None:
+    """Samples to score change no parameter, and their loss stands where that of X would."""
+    some = X[:20], Y[:20]
+    whole, part = call(many, eval_sets={"some": some}), call(many, scored=some)
+    assert_same_bits(part.params, whole.params)
+    assert_same_bits(part.loss, whole.eval["some"].loss)
+    assert part.loss.min() != whole.loss.min()
+
+
+def test_a_unit_that_is_active_on_the_last_sample_alone_counts() -> None:
+    """Units are looked for over all samples, however many."""
+    network = Network((1, 2, 1))
+    params = np.array([1.0, -1.0, -0.5, -0.5, 1.0, 1.0, 0.0])  # active where x > .5, x < -.5
+    samples = np.zeros((10_000, 1))
+    samples[-1] = 1.0
+    assert active_units(network, params, samples).tolist() == [1]
