@@ -62,8 +62,30 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+def table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how an own table is read."""
+    columns: dict[str, Any] = {"metavar": "A,B", "callback": listed(str)}
+    for option in (
+        click.option("--name", metavar="NAME", help="Of the study. [the file's]"),
+        click.option("--decimal", metavar="CHAR", help="Decimal mark, . or , [found out]"),
+        click.option("--sep", metavar="CHAR", help="Separator of columns. [found out]"),
+        click.option("--encoding", metavar="NAME", help="Such as latin-1. [utf-8]"),
+        click.option("--na-values", help="What marks a gap. [NA, nan, null, ...]", **columns),
+        click.option("--test-size", type=float, metavar="SHARE", help="Held out. [0.2]"),
+        click.option("--task", metavar="TASK", help="classification or regression. [by target]"),
+        click.option(
+            "--missing", metavar="HOW", help="median, most_frequent, drop or error. [median]"
+        ),
+        click.option("--drop", help="Columns to leave out.", **columns),
+        click.option("--features", help="Columns to learn from. [all others]", **columns),
+        click.option("--target", metavar="COLUMN", help="Column to predict: needed for a table."),
+    ):
+        command = option(command)
+    return command
+
+
 @cli.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE")
 @click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1; every third tunes. [48]")
 @click.option(
     "--batch-sizes",
@@ -80,20 +102,48 @@ def cli(context: click.Context) -> None:
 @click.option("--rule", metavar="RULE", help="sgd, momentum, nesterov or adam. [sgd]")
 @click.option("--hidden", metavar="32,16", callback=_hidden, help="Hidden layers' widths, or none.")
 @click.option("--activation", metavar="NAME", help="relu, tanh or leaky_relu. [relu]")
+@click.option("--target-loss", type=float, metavar="L", help="Training loss to reach. [found]")
+@click.option("--budget", metavar="60s", help="Time it may take. [a table: 60s, else no limit]")
+@click.option("--rounds", type=int, metavar="R", help="Number of rounds in place of a budget.")
+@click.option(
+    "--step-cost",
+    metavar="C0,C1",
+    callback=listed(float),
+    help="An update of your own program takes C0 + C1 x batch size seconds.",
+)
+@click.option("--save-model", type=click.Path(path_type=Path), metavar="FILE.npz")
+@table_options
+@click.option("--dry-run", is_flag=True, help="Tell what was understood and planned, and stop.")
 @click.option("--workers", type=int, metavar="N", help="Threads; results do not depend on it.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder. [results]")
-def study(name: str, **options: Any) -> None:
-    """Measure which batch size and learning rate to use for NAME.
+def study(name: str, dry_run: bool, **options: Any) -> None:
+    """Measure which batch size and learning rate to use for NAME or FILE.
 
-    NAME is notes (XOR), digits, iris, wine, breast_cancer, diabetes, or all.
+    NAME is notes (XOR), digits, iris, wine, breast_cancer, diabetes, or all; FILE a table (CSV,
+    perhaps gzipped, or Parquet), which needs --target.
     """
     from bench.problems import PROBLEMS
+    from bench.study import dry_run as look
     from bench.study import study as run_study
 
     given = {option: value for option, value in options.items() if value is not None}
     for one in PROBLEMS if name == "all" else [name]:
+        if dry_run:
+            click.echo(look(one, **given))
+            continue
         done = run_study(one, **given)
         click.echo(f"{done.terminal_summary()}\n{done.report}")
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.npz")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.csv", help="[the terminal]")
+def predict(model: Path, file: Path, out: Path | None) -> None:
+    """Predict a table's target with a network that `study --save-model` wrote."""
+    from bench.model import load_model, write_predictions
+
+    write_predictions(load_model(model), file, out)
 
 
 @cli.command()

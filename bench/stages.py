@@ -48,7 +48,11 @@ class Training:
     stages
         Name, number of blocks and of runs of each stage.
     told
-        Sentences about what the study decided by itself.
+        Sentences about what the study decided by itself, for the record.
+    warnings
+        The same for everyone who reads the report.
+    ran
+        What each stage trained, and how long that took.
     """
 
     problem: Problem
@@ -63,6 +67,8 @@ class Training:
     pilot: list[Block] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    ran: list[Ran] = field(default_factory=list)
     _frames: list[pd.DataFrame] = field(default_factory=list)
 
     @property
@@ -70,19 +76,24 @@ class Training:
         """The seeds that report."""
         return tuple(seed for seed in self.seeds if plan.role(seed) == "report")
 
-    def tried(self, batch_size: int) -> set[float]:
-        """Return the rates that were run at a batch size."""
-        mine = (block for block in self.blocks if block.batch_size == batch_size)
-        return {rate for block in mine for rate in block.learning_rates}
+    def tried(self, batch_size: int, seeds: Sequence[int] = ()) -> set[float]:
+        """Return the rates that all of these seeds, by default any, have run at a batch size."""
+        ran: dict[float, set[int]] = {}
+        for block in self.blocks:
+            if block.batch_size == batch_size:
+                for rate in block.learning_rates:
+                    ran.setdefault(rate, set()).add(block.seed)
+        return {rate for rate, by in ran.items() if by.issuperset(seeds)}
 
     def grid(self, rates: Rates, seeds: Sequence[int]) -> list[Block]:
-        """Return the blocks of these rates; a rate that was run already counts once."""
+        """Return the blocks of these rates; a rate that all of the seeds have run counts once."""
         blocks = []
         for size, some in rates.items():
             points = None if self.checkpoints is None else self.checkpoints[size]
-            new = set(some) - self.tried(size)
+            new = set(some) - self.tried(size, seeds)
             blocks += plan.grid(self.problem, self.rule, size, new, seeds, points)
-        return blocks
+        known = set(self.blocks)
+        return [block for block in blocks if block not in known]
 
     def train(self, blocks: list[Block], stage: str) -> Ran:
         """Run the blocks that are not there yet, and count them as a stage."""
@@ -90,15 +101,39 @@ class Training:
         ran = run_blocks(self.problem, blocks, self.store, self.workers, self.progress, stage)
         n_runs = sum(len(block.learning_rates) * block.n_networks for block in blocks)
         self.stages.append({"stage": stage, "blocks": len(blocks), "runs": n_runs})
+        self.ran.append(ran)
         return ran
 
     def run(self, stage: str, rates: Rates, seeds: Sequence[int]) -> None:
         """Train at these rates from these seeds, and read what became of the runs."""
-        blocks = self.grid(rates, seeds)
+        self.run_planned(stage, self.grid(rates, seeds))
+
+    def run_planned(self, stage: str, blocks: list[Block]) -> None:
+        """Train these blocks, and read what became of the runs."""
         if blocks:
             self.train(blocks, stage)
             self._frames.append(self._read(blocks))
             self.blocks += blocks
+
+    def missing_work(self, blocks: Iterable[Block]) -> float:
+        """Return the work of the blocks that are not there yet (`Block.work`)."""
+        missing = (block for block in blocks if not self.store.has(self.problem, block))
+        return sum(block.work(self.problem) for block in missing)
+
+    def seconds_for(self, work: float, blocks: Iterable[Block]) -> float:
+        """Predict the seconds that work takes, from the speed so far.
+
+        Where nothing was run yet the first few of these blocks, which are part of the work, are.
+        """
+        if not any(ran.work for ran in self.ran):
+            missing = [block for block in blocks if not self.store.has(self.problem, block)]
+            if not missing:
+                return 0.0
+            some, stage = missing[: self.workers], f"{self.problem.name}: first blocks"
+            ran = run_blocks(self.problem, some, self.store, self.workers, self.progress, stage)
+            self.ran.append(ran)
+        speed = sum(ran.work for ran in self.ran) / sum(ran.seconds for ran in self.ran)
+        return work / speed
 
     def outcomes(self) -> pd.DataFrame:
         """Return a row per run so far, in the order of the blocks."""
@@ -139,7 +174,7 @@ class Training:
         self.progress.say(sentence)
 
 
-def find_targets(training: Training, rates: Sequence[float]) -> Ran:
+def find_targets(training: Training, rates: Sequence[float]) -> None:
     """Give the problem its targets: where it has none, a pilot with seeds of its own finds them.
 
     Raises
@@ -149,31 +184,42 @@ def find_targets(training: Training, rates: Sequence[float]) -> Ran:
     """
     problem = training.problem
     if problem.targets is not None:
-        return Ran(0, 0.0, 0.0)
+        return
     training.pilot = plan.pilot(problem, training.rule, rates)
-    ran = training.train(training.pilot, "pilot")
+    training.train(training.pilot, "pilot")
     targets = choose_targets(problem, iterate(problem, training.pilot, training.store))
     if not all(map(math.isfinite, targets)):
         raise InputError("learning_rates: at each of them the pilot diverges, give smaller ones")
     training.problem = replace(problem, targets=targets)
-    return ran
 
 
 def coarse(training: Training) -> None:
     """Run the coarse lattice at every batch size, and widen it where it is too narrow."""
     rates = plan.coarse_rates(training.rule)
     training.run("coarse rates", dict.fromkeys(training.batch_sizes, rates), training.seeds)
-    added = {(size, side): 0 for size in training.batch_sizes for side in ("lower", "upper")}
-    while wider := _wider_windows(training, added):
-        training.run("wider rates", wider, training.seeds)
+    widen(training, training.batch_sizes, training.seeds)
 
 
-def _wider_windows(training: Training, added: dict[tuple[int, str], int]) -> dict[int, set[float]]:
-    """Return further coarse rates where the pick is outermost or no rate fails; count them."""
+def widen(
+    training: Training, sizes: Sequence[int], seeds: Sequence[int], *, until_failure: bool = True
+) -> None:
+    """Run further coarse rates at these batch sizes, where those tried are too few.
+
+    That is where the pick is the outermost one and, with `until_failure`, where none fails.
+    """
+    added = {(size, side): 0 for size in sizes for side in ("lower", "upper")}
+    while wider := _wider_windows(training, added, until_failure):
+        training.run("wider rates", wider, seeds)
+
+
+def _wider_windows(
+    training: Training, added: dict[tuple[int, str], int], until_failure: bool
+) -> dict[int, set[float]]:
+    """Return further coarse rates for the sizes and sides that need them; count them."""
     outcomes = training.outcomes()
     wider: dict[int, set[float]] = {}
-    for size in training.batch_sizes:
-        for side in _short_sides(training, outcomes[outcomes.batch_size == size]):
+    for size in dict.fromkeys(size for size, _ in added):
+        for side in _short_sides(training, outcomes[outcomes.batch_size == size], until_failure):
             if added[size, side] < EXTENSIONS:
                 added[size, side] += 1
                 new = plan.extend(sorted(training.tried(size)), side)
@@ -185,13 +231,15 @@ def _wider_windows(training: Training, added: dict[tuple[int, str], int]) -> dic
     return wider
 
 
-def _short_sides(training: Training, outcomes: pd.DataFrame) -> tuple[str, ...]:
+def _short_sides(
+    training: Training, outcomes: pd.DataFrame, until_failure: bool
+) -> tuple[str, ...]:
     """Return the sides on which the rates of one batch size are too few.
 
     Of a variant, which is evaluated few times, the rate of the largest share solved decides.
     """
     if training.checkpoints is None:
-        return extension_sides(outcomes)
+        return extension_sides(outcomes, until_failure=until_failure)
     best = best_arm(count_outcomes(training.problem.name, outcomes)).learning_rate
     ends = {"lower": outcomes.learning_rate.min(), "upper": outcomes.learning_rate.max()}
     return tuple(side for side, end in ends.items() if best == end)
@@ -230,10 +278,10 @@ def search(training: Training, given: Sequence[float] | None) -> None:
     """
     population = training.problem.population is not None
     rates = plan.coarse_rates(training.rule) if given is None else given
-    ran = find_targets(training, rates)
+    find_targets(training, rates)
     # Later stages: fine, named and two brackets, the last three on two thirds of the seeds
     more = 3.0 if given is None else 0.0
-    predict(training, ran, rates, more=len(xor_variants()) if population else more)
+    predict(training, rates, more=len(xor_variants()) if population else more)
     if given is not None:
         training.run("rates given", dict.fromkeys(training.batch_sizes, rates), training.seeds)
         return
@@ -275,34 +323,28 @@ def train_variants(
     return variants, pd.concat(counts, ignore_index=True)
 
 
-def predict(training: Training, ran: Ran, rates: Sequence[float], more: float) -> None:
+def predict(training: Training, rates: Sequence[float], more: float) -> None:
     """Say how long training will take, from the speed of blocks that have just been run.
 
     Parameters
     ----------
     training
         Of the study.
-    ran
-        Blocks just run; where there are none the first few of those to come are run.
     rates
         Of the first stage.
     more
         Work of the later stages, as a multiple of the first one's.
     """
-    problem, workers = training.problem, training.workers
     blocks = training.grid(dict.fromkeys(training.batch_sizes, rates), training.seeds)
-    blocks = [block for block in blocks if not training.store.has(problem, block)]
-    if blocks and not ran.work:
-        first, blocks = blocks[:workers], blocks[workers:]
-        stage = f"{problem.name}: first blocks"
-        ran = run_blocks(problem, first, training.store, workers, training.progress, stage)
-    if blocks:
-        work = sum(block.work(problem) for block in blocks)
-        seconds = (1 + more) * work * ran.seconds / ran.work
-        training.progress.say(
-            f"Training will take about {duration(seconds)} on {workers} "
-            f"{'core' if workers == 1 else 'cores'}."
-        )
+    say_how_long(training, "Training", (1 + more) * training.missing_work(blocks), blocks)
+
+
+def say_how_long(training: Training, what: str, work: float, blocks: Iterable[Block]) -> None:
+    """Say how long work will take, of which these blocks are a part."""
+    seconds = training.seconds_for(work, blocks)
+    cores = f"{training.workers} {'core' if training.workers == 1 else 'cores'}"
+    if seconds:
+        training.progress.say(f"{what} will take about {duration(seconds)} on {cores}.")
 
 
 def duration(seconds: float) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,24 +15,40 @@ import pandas as pd
 
 from bench import report, view
 from bench.analysis.analyse import analyse
+from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
-from bench.experiments.progress import Reporter, reporter
+from bench.experiments import plan
+from bench.experiments.progress import Reporter, Silent, reporter
+from bench.experiments.run import compile_kernels, run_block
 from bench.experiments.store import Store, unwritable, used_keys
 from bench.experiments.store import prune as prune_blocks
+from bench.model import save_model, train_model
 from bench.options import Options, arms
 from bench.problems import PROBLEMS, Problem, load_problem, with_options
+from bench.problems.table import TableOptions, describe, load_table
 from bench.report import figures
-from bench.speed.seconds import measure_seconds
-from bench.stages import Training, search, train_variants
+from bench.rounds import Clock, Rounds
+from bench.speed.seconds import given_cost, measure_seconds
+from bench.stages import Training, duration, find_targets, search, train_variants
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Examples after which a run on an own table ends, at the next whole epoch: a million rows are not
+# looked at thirty times
+EXAMPLES_BUDGET = 2**20
+NEARBY = (1.25, 1.0, 0.8)  # times a given target loss: the three targets, descending
+
 __all__ = ["Options", "Study", "load", "prune", "study"]
 
 
-def study(problem: str | Problem, *, progress: Reporter | None = None, **options: Any) -> Study:
+def study(
+    problem: str | Path | pd.DataFrame | Problem,
+    *,
+    progress: Reporter | None = None,
+    **options: Any,
+) -> Study:
     """Train a problem at many batch sizes, learning rates and seeds, and report what came out.
 
     Results of blocks of runs are kept in OUT/.blocks: what is there is used, so that an
@@ -40,11 +57,11 @@ def study(problem: str | Problem, *, progress: Reporter | None = None, **options
     Parameters
     ----------
     problem
-        A name in `bench.problems.PROBLEMS`, or a problem.
+        A name in `bench.problems.PROBLEMS`, a table (file or data frame), or a problem.
     progress
         Told how far it is; None for a bar or plain lines on standard error.
     **options
-        Fields of `Options`.
+        Fields of `Options`, and of `bench.problems.table.TableOptions`.
 
     Returns
     -------
@@ -57,41 +74,167 @@ def study(problem: str | Problem, *, progress: Reporter | None = None, **options
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; what was trained is kept.
     """
-    settings = Options.of(options)
+    settings = Options.of(options).for_subject(own_table=is_table(problem))
+    clock = Clock(settings.budget_seconds)
     training = prepare(problem, settings, progress or reporter())
+    n_rounds = settings.rounds or rounds_before(training, settings)
 
-    search(training, settings.learning_rates)
+    clock.leave_out(compile_kernels(training.problem, training.rule, training.progress))
+    find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
+    seconds = timed(training, settings.step_cost)
+    clock.leave_out(seconds.attrs["start_seconds"].get(OURS, 0.0))
+    done = train(training, settings, clock, n_rounds)
     variants, counts = train_variants(training, settings.learning_rates)
-    training.progress.say("Timing the programs that can train this network.")
-    seconds = measure_seconds(training.problem)
-    for program, reason in seconds.attrs.get("left_out", {}).items():
-        training.tell(f"{program} is left out of the timings: {reason}.")
     evidence = analyse(
         training.problem,
         training.rule,
         training.outcomes(),
         seconds=seconds,
         blocks=training.results(),
-        options=settings.stored(),
+        options={**settings.stored(), **done},
         variants=counts,
+        noise=done.get("rounds") == done.get("rounds_of"),
     )
+    evidence = replace(evidence, warnings=(*training.warnings, *evidence.warnings))
+    if settings.save_model is not None:
+        save_model(train_model(evidence), Path(settings.save_model))
     training.progress.say("Writing the report.")
     return publish(training, variants, evidence, settings)
 
 
-def prepare(problem: str | Problem, settings: Options, progress: Reporter) -> Training:
+def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str:
+    """Return what was understood of a problem, the plan, and how long it will take, as text.
+
+    Parameters and errors are those of `study`; nothing is written.
+    """
+    settings = Options.of(options).for_subject(own_table=is_table(problem))
+    training = prepare(problem, settings, Silent())
+    subject, rates = training.problem, settings.learning_rates
+    compile_kernels(subject, training.rule, training.progress)
+    probe = plan.pilot(subject, training.rule, rates or plan.coarse_rates(training.rule))[0]
+    began = perf_counter()
+    run_block(subject, probe)
+    speed = training.workers * probe.work(subject) / (perf_counter() - began)
+    rounds = Rounds(training, rates, settings.batch_sizes is not None)
+    network = "-".join(map(str, subject.network.widths))
+    budget = plan.budget_epochs(subject, training.batch_sizes[0])
+    tried = "found for each batch size" if rates is None else ", ".join(f"{r:g}" for r in rates)
+    lines = [
+        *([describe(subject), ""] if subject.table else [subject.title, ""]),
+        f"Network: {network}, {subject.network.activation}; update rule: {training.rule}",
+        f"Batch sizes: {', '.join(map(str, training.batch_sizes))}",
+        f"Learning rates: {tried}",
+        f"Seeds: {len(training.seeds)}; passes over the data in a run: {budget} or more",
+        *training.warnings,
+        f"A first answer takes about {duration(rounds.first_work() / speed)} of training on "
+        f"{training.workers} cores, a complete study {duration(rounds.complete_work() / speed)}.",
+    ]
+    if settings.budget_seconds is not None:
+        lines.append(f"Budget: {duration(settings.budget_seconds)}; rounds that do not fit are left out.")
+    return "\n".join(lines)
+
+
+def is_table(problem: object) -> bool:
+    """Whether a table is meant: a data frame, a path, or text that is the path of a file."""
+    if not isinstance(problem, str):
+        return isinstance(problem, pd.DataFrame | Path)
+    return problem not in PROBLEMS and (Path(problem).suffix != "" or Path(problem).exists())
+
+
+def prepare(
+    problem: str | Path | pd.DataFrame | Problem, settings: Options, progress: Reporter
+) -> Training:
     """Return the training of a study, none of it done."""
-    known = load_problem(problem) if isinstance(problem, str) else problem
-    subject = with_options(known, settings.hidden, settings.activation)
-    return Training(
+    subject = subject_of(problem, settings)
+    sizes = arms(subject, settings.batch_sizes)
+    training = Training(
         problem=subject,
         rule=settings.rule,
-        seeds=tuple(range(settings.seeds)),
-        batch_sizes=arms(subject, settings.batch_sizes),
+        seeds=settings.all_seeds,
+        batch_sizes=sizes,
         store=Store(Path(settings.out)),
         workers=settings.n_workers,
         progress=progress,
     )
+    if settings.batch_sizes is None and subject.n_train not in sizes:
+        training.warnings.append(
+            f"Batch sizes above {sizes[-1]:,}, full batch among them, are left out: 100 updates of "
+            f"theirs are more than the {subject.examples_budget:,} examples that a run may see. "
+            "--batch-sizes tries what it names."
+        )
+    return training
+
+
+def subject_of(problem: str | Path | pd.DataFrame | Problem, settings: Options) -> Problem:
+    """Return what is studied, with the options that change it.
+
+    Raises
+    ------
+    InputError
+        For what cannot be read or does not exist, and for a target that a guess meets.
+    """
+    if isinstance(problem, Problem):
+        known = problem
+    elif is_table(problem):
+        known = load_table(problem, settings.table or TableOptions())
+        known = replace(known, examples_budget=EXAMPLES_BUDGET)
+    else:
+        known = load_problem(str(problem))
+    subject = with_options(known, settings.hidden, settings.activation)
+    loss, guess = settings.target_loss, subject.constant_loss()
+    if loss is None:
+        return subject
+    if loss * NEARBY[0] >= guess:
+        raise InputError(
+            f"target_loss: {loss:g} is too near to {guess:.3g}, the training loss of always "
+            f"guessing the same: give less than {guess / NEARBY[0]:.3g}"
+        )
+    return replace(subject, targets=tuple(loss * factor for factor in NEARBY))
+
+
+def timed(training: Training, step_cost: Sequence[float] | None) -> pd.DataFrame:
+    """Return the seconds per update of the programs here, and of the user's own."""
+    training.progress.say("Timing the programs that can train this network.")
+    seconds = measure_seconds(training.problem)
+    for program, reason in seconds.attrs.get("left_out", {}).items():
+        training.tell(f"{program} is left out of the timings: {reason}.")
+    if step_cost is None:
+        return seconds
+    given = given_cost(training.problem, *step_cost)
+    both = pd.concat([seconds, given], ignore_index=True)
+    both.attrs = seconds.attrs
+    return both
+
+
+def train(
+    training: Training, settings: Options, clock: Clock, n_rounds: int | None
+) -> dict[str, Any]:
+    """Train all that there is to train, or as many rounds as the budget or the user allows.
+
+    Returns
+    -------
+    What became of the rounds, by the names of `Evidence.options`; nothing for a complete study.
+    """
+    if settings.fixed or (clock.budget is None and n_rounds is None):
+        search(training, settings.learning_rates)
+        return {}
+    rounds = Rounds(training, settings.learning_rates, settings.batch_sizes is not None)
+    done = rounds.run(clock, n_rounds)
+    training.warnings += filter(None, [rounds.left_behind() if done < len(rounds.all) else ""])
+    return {"rounds": done, "rounds_of": len(rounds.all)}
+
+
+def rounds_before(training: Training, settings: Options) -> int | None:
+    """Return how many rounds the same study went through before, if it is there: they are kept."""
+    path = training.store.out / training.problem.name / "study.json"
+    if settings.budget is None or not path.exists():
+        return None
+    record = view.read_json(path)
+    same = record["options"] == view.as_json(settings.stored())
+    if not same or record["inputs"] != view.inputs(training.problem):
+        return None
+    done = record.get("rounds")
+    return None if done is None else int(done["done"])
 
 
 def publish(
@@ -180,9 +323,12 @@ class Study:
             Where the data are not those of the study any more.
         """
         name, options = self.record["study"], self.record["options"]
-        if name not in PROBLEMS:
+        source = self.record.get("source") or name
+        if name not in PROBLEMS and not is_table(source):
             raise InputError(f"{self.folder}: the data of {name!r} are not kept with the study")
-        known = with_options(load_problem(name), options["hidden"], options["activation"])
+        given = {k: v for k, v in options.items() if v is not None}
+        table = given.pop("table", {})
+        known = subject_of(source, Options.of(given | table))
         if known.content_hash() != self.record["inputs"]["problem"]:
             raise InputError(f"{self.folder}: the data of {name!r} have changed, run it again")
         return replace(known, targets=tuple(self.record["targets"]))
@@ -231,7 +377,7 @@ def prune(out: str | Path = "results") -> int:
 class _CallableModule(ModuleType):
     """`bench.study(...)` is this module's `study(...)`, however the module was imported."""
 
-    def __call__(self, problem: str | Problem, **options: Any) -> Study:
+    def __call__(self, problem: str | Path | pd.DataFrame | Problem, **options: Any) -> Study:
         return study(problem, **options)
 
 

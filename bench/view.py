@@ -25,6 +25,7 @@ from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.experiments.block import Block, BlockResult
 from bench.options import Options
+from bench.problems import Problem
 from bench.stages import Training
 
 # Rows gathered before a row group is written: this much is in memory, whatever the number of runs
@@ -112,20 +113,18 @@ def study_record(
     trainings = variants.values() if variants else [training]
     keys = [block.key(problem) for block in training.pilot]
     keys += [block.key(t.problem) for t in trainings for block in t.blocks]
-    inputs = {
-        "problem": problem.content_hash(),
-        "kernels": kernels.KERNEL_HASH,
-        "instruction_set": kernels.INSTRUCTION_SET,
-    }
     options = settings.stored()
-    identity = json.dumps([problem.name, inputs, options, evidence.targets, keys])
+    identity = json.dumps([problem.name, inputs(problem), options, evidence.targets, keys])
+    source = problem.table.reading.source if problem.table else ""
     return {
         "study": problem.name,
         "id": hashlib.sha256(identity.encode()).hexdigest(),
         "title": problem.title,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": settings.command(problem.name),
+        "command": settings.command(source or problem.name),
+        "source": source,
         "options": options,
+        "rounds": rounds(evidence),
         "problem": {
             **asdict(problem.network),
             "scheme": problem.scheme,
@@ -133,7 +132,7 @@ def study_record(
             "n_test": len(problem.X_test),
             "preparation": problem.preparation,
         },
-        "inputs": inputs,
+        "inputs": inputs(problem),
         "versions": versions(),
         "machine": machine(),
         "targets": evidence.targets,
@@ -144,6 +143,22 @@ def study_record(
         "answer": report.terminal_summary(evidence),
         "blocks": keys,
     }
+
+
+def inputs(problem: Problem) -> dict[str, str]:
+    """Return what runs depend on, beside the options."""
+    return {
+        "problem": problem.content_hash(),
+        "kernels": kernels.KERNEL_HASH,
+        "instruction_set": kernels.INSTRUCTION_SET,
+    }
+
+
+def rounds(evidence: Evidence) -> dict[str, int] | None:
+    """Return how many rounds a study within a budget went through, and of how many."""
+    if "rounds_of" not in evidence.options:
+        return None
+    return {"done": evidence.options["rounds"], "of": evidence.options["rounds_of"]}
 
 
 def versions() -> dict[str, str]:
@@ -272,6 +287,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 MARKS = {"\ufdd0+": "1e999", "\ufdd0-": "-1e999"}  # U+FDD0 is no character: no text holds it
+
+
+def as_json(value: Any) -> Any:
+    """Return the value as it comes back from a JSON file."""
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from bench.analysis.arms import OURS, Arm, Axis, Runs, all_axes, mean_batch
 from bench.analysis.bands import Curves, band_table, drawn_arms
 from bench.analysis.cells import cell_table
+from bench.analysis.choices import HeldOutCurves, choice_table, recommended_arms
 from bench.analysis.claims import all_claims
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.intervals import median_interval
@@ -51,6 +52,7 @@ def analyse(
     blocks: Iterable[tuple[Block, BlockResult]],
     options: Mapping[str, Any],
     variants: pd.DataFrame | None = None,
+    noise: bool = True,
 ) -> Evidence:
     """Return the evidence of a study of one problem and one rule.
 
@@ -72,6 +74,9 @@ def analyse(
     variants
         For a population: rows of `xor.count_outcomes` of every variant, the problem's own network
         included; None: of the problem alone.
+    noise
+        Whether to measure gradient noise and uphill shares, which takes a while. Of samples too
+        many to be evaluated they are not.
 
     Raises
     ------
@@ -80,21 +85,37 @@ def analyse(
     """
     if problem.targets is None:
         raise ValueError("problem has no targets: choose them from a pilot first")
-    mine = add_failures(outcomes[outcomes.rule == rule])
-    runs = Runs(mine, population=problem.population is not None)
-    evidence = measured(problem, runs, seconds)
+    reported = outcomes.batch_size[outcomes.role == "report"].unique()
+    mine = outcomes[(outcomes.rule == rule) & outcomes.batch_size.isin(reported)]
+    runs = Runs(add_failures(mine), population=problem.population is not None)
+    evidence = measured(problem, runs, seconds, noise=noise)
     base = evidence.options["base_batch_size"]
-    bands, population = walk(problem, runs, drawn_arms(evidence.arms, base), blocks, variants)
+    chosen = [] if runs.population else recommended_arms(evidence.recommendations)
+    scores = HeldOutCurves(chosen)
+    drawn = drawn_arms(evidence.arms, base)
+    bands, population = walk(problem, runs, drawn, _noting(blocks, scores), variants)
     evidence = replace(
         evidence,
         options={**options, **evidence.options},
         bands=bands,
         population=population,
+        choices=choice_table(problem, runs, chosen, scores),
     )
     return replace(evidence, claims=all_claims(evidence))
 
 
-def measured(problem: Problem, runs: Runs, seconds: pd.DataFrame) -> Evidence:
+def _noting(
+    blocks: Iterable[tuple[Block, BlockResult]], scores: HeldOutCurves
+) -> Iterator[tuple[Block, BlockResult]]:
+    """Hand the blocks on, and note their held-out scores: they are read from disk but once."""
+    for block, result in blocks:
+        scores.add(block, result)
+        yield block, result
+
+
+def measured(
+    problem: Problem, runs: Runs, seconds: pd.DataFrame, *, noise: bool = True
+) -> Evidence:
     """Return the evidence that runs and seconds hold, without bands, population and claims."""
     assert problem.targets is not None  # checked by `analyse`
     picks = pick_table(runs.outcomes, problem.n_train)
@@ -103,7 +124,10 @@ def measured(problem: Problem, runs: Runs, seconds: pd.DataFrame) -> Evidence:
     tuned = [Arm(b, e) for b, e in zip(picks.batch_size, picks.learning_rate, strict=True)]
     axes = all_axes(problem.n_train, list(picks.batch_size), seconds)
     stability = stability_table(runs, problem)
-    noise, uphill = noise_tables(problem, runs, tuned, base)
+    wanted = noise and len(problem.scored[0]) == problem.n_train
+    states, uphill = (
+        noise_tables(problem, runs, tuned, base) if wanted else (pd.DataFrame(), pd.DataFrame())
+    )
     return Evidence(
         problem=problem,
         rule=runs.outcomes.rule.iloc[0],
@@ -117,7 +141,7 @@ def measured(problem: Problem, runs: Runs, seconds: pd.DataFrame) -> Evidence:
         stability=stability,
         widths=width_table(runs, picks),
         thresholds=threshold_table(runs),
-        noise=noise,
+        noise=states,
         uphill=uphill,
         seconds=seconds,
         programs=program_table(runs, tuned, axes),
@@ -258,4 +282,11 @@ def warnings_of(problem: Problem, picks: pd.DataFrame, base: int, runs: Runs) ->
         told.append(f"{met} runs met the target before their first update: they are left out.")
     if problem.n_train < FEW_SEEDS:
         told.append(f"{problem.n_train} training samples: every batch size is close to full batch.")
+    for samples, (scored, _) in (("training", problem.scored), ("held-out", problem.scored_test)):
+        whole = problem.X_train if samples == "training" else problem.X_test
+        if len(scored) < len(whole):
+            told.append(
+                f"Losses and scores on the {samples} samples are those of a random "
+                f"{len(scored):,} of them, the same for all runs."
+            )
     return tuple(told)

@@ -24,6 +24,7 @@ from bench.analysis.outcomes import first_hit, outcome_rows
 from bench.analysis.stability import FAILING_SHARE, add_failures, spread
 from bench.analysis.streams import stream
 from bench.experiments import Block, BlockResult
+from bench.experiments.plan import pilot_points
 from bench.problems import Problem
 
 __all__ = [
@@ -45,7 +46,6 @@ Floats = NDArray[np.float64]
 OWN = ("", OURS)  # programs of the axes that summary.csv has
 MIDDLE = 1  # index of the target that picks and verdicts use
 BASE = 32  # B_0 of the protocols
-PILOT_EPOCHS = (2, 4, 8)
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of a batch size's own pick, that claims name
 NEIGHBOUR_FACTORS = (0.5, 1.0, 2.0)  # of the picks of half and twice the batch size
 ARM_COLUMNS = ["rule", "batch_size", "protocol", "base_batch_size", "learning_rate"]
@@ -79,23 +79,24 @@ class Pick(NamedTuple):
 def choose_targets(
     problem: Problem, pilot: Iterable[tuple[Block, BlockResult]]
 ) -> tuple[float, ...]:
-    """Three targets, descending: what the pilot's best rate reaches after 2, 4 and 8 epochs.
+    """Three targets, descending: what the pilot's best rate reaches at its three evaluations.
 
-    The least over rates of the median full-train loss over the pilot's seeds; rates at which a
-    seed fails within the 8 epochs are left out (where every rate has failures: all but those with
-    the least share of them).
+    After 2, 4 and 8 epochs (`plan.pilot_points`). The least over rates of the median full-train
+    loss over the pilot's seeds; rates at which a seed fails by the last are left out (where every
+    rate has failures: all but those with the least share of them).
     """
     rows, losses = [], []
+    points = pilot_points(problem)
     for block, result in pilot:
-        at = np.searchsorted(result.examples, np.array(PILOT_EPOCHS) * problem.n_train)
+        at = np.searchsorted(result.examples, points)
         losses.append(result.loss[0][:, at])
         rows.append(outcome_rows(problem, block, result, targets=()))
     runs = add_failures(pd.concat(rows, ignore_index=True))
-    runs[list(PILOT_EPOCHS)] = np.concatenate(losses)
+    runs[list(points)] = np.concatenate(losses)
     by_rate = runs.groupby("learning_rate")
     failing = by_rate.failed.mean()
     calm = failing.index[failing == failing.min()]
-    medians = [_finite_median(by_rate.get_group(rate)[list(PILOT_EPOCHS)]) for rate in calm]
+    medians = [_finite_median(by_rate.get_group(rate)[list(points)]) for rate in calm]
     return tuple(sorted(np.min(medians, axis=0).tolist(), reverse=True))
 
 
@@ -158,7 +159,8 @@ def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
 
     Among the rates at which at most 5% of the runs fail (else: those with the least failing
     share), the least median T; ties by success, then by final loss, then the larger rate. Where
-    no rate reaches the target that is the least final loss.
+    no rate reaches the target that is the least final loss. Rates that some of the tuning seeds
+    did not run are no candidates: a median of few is the more easily a lucky one.
 
     A population's networks fail at any rate, by their start: there it is the fastest among the
     rates whose success cannot be told apart from the largest.
@@ -171,7 +173,8 @@ def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
         Index of the target.
     """
     tuning = each_run_once(outcomes[outcomes.role == "tune"])
-    table = _rate_table(tuning, target)
+    n_seeds = tuning.groupby("learning_rate").seed.transform("nunique")
+    table = _rate_table(tuning[n_seeds == n_seeds.max()], target)
     allowed, among = _allowed_rates(table, population=_is_population(tuning))
     order = ["examples", "success", "final_loss", "learning_rate"]
     best = allowed.sort_values(order, ascending=[True, False, True, False]).iloc[0]
@@ -179,7 +182,7 @@ def pick_rate(outcomes: pd.DataFrame, target: int = MIDDLE) -> Pick:
     return Pick(
         learning_rate=rate,
         reason=f"{_reason(best)}, {among}",
-        at_edge=rate in (table.learning_rate.min(), table.learning_rate.max()),
+        at_edge=rate in (tuning.learning_rate.min(), tuning.learning_rate.max()),
         median_examples=float(best.examples),
         failed_share=float(best.failed),
         n_seeds=tuning.seed.nunique(),
@@ -210,17 +213,19 @@ def _reason(best: pd.Series) -> str:
     return "least median time to the target"
 
 
-def extension_sides(outcomes: pd.DataFrame, target: int = MIDDLE) -> tuple[str, ...]:
+def extension_sides(
+    outcomes: pd.DataFrame, target: int = MIDDLE, *, until_failure: bool = True
+) -> tuple[str, ...]:
     """Sides ("lower", "upper") on which the coarse rates of a rule and batch size are too few.
 
-    Where the pick is the outermost rate, and above where at no rate more than 5% of the tuning
-    runs fail.
+    Where the pick is the outermost rate, and, with `until_failure`, above where at no rate more
+    than 5% of the tuning runs fail.
     """
     tuning = outcomes[outcomes.role == "tune"]
     pick = pick_rate(tuning, target).learning_rate
     calm = (tuning.groupby("learning_rate").failed.mean() <= FAILING_SHARE).all()
     lower = pick == tuning.learning_rate.min()
-    upper = pick == tuning.learning_rate.max() or calm
+    upper = pick == tuning.learning_rate.max() or (calm and until_failure)
     return tuple(side for side, needed in (("lower", lower), ("upper", upper)) if needed)
 
 

@@ -70,7 +70,8 @@ class Block:
             if self.checkpoints is None
             else len(self.checkpoints)
         )
-        samples = self.epochs * n + n_evaluations * (n + len(problem.X_test)) / 3
+        n_scored = len(problem.scored[0]) + len(problem.scored_test[0])
+        samples = self.epochs * n + n_evaluations * n_scored / 3
         updates = self.epochs * -(-n // self.batch_size)
         lanes = -(-len(self.learning_rates) * self.n_networks // LANES) * LANES
         return float(lanes * (n_params * samples + UPDATE_PARAMS * updates))

@@ -20,6 +20,7 @@ MIN_UPDATES = 300
 
 PILOT_BATCH_SIZE = 32
 PILOT_EPOCHS = (2, 4, 8)
+PILOT_SHARE = 0.25  # of a problem's budget of examples, that the pilot lasts at most
 PILOT_SEEDS = tuple(range(1_000_000, 1_000_016))
 
 
@@ -66,11 +67,17 @@ def updates_per_epoch(n_train: int, batch_size: int) -> int:
 
 
 def budget_epochs(problem: Problem, batch_size: int) -> int:
-    """Return a run's budget: the problem's updates, else max(30 epochs, 300 updates), in epochs."""
+    """Return a run's budget: the problem's updates, else max(30 epochs, 300 updates), in epochs.
+
+    At most the problem's budget of examples, rounded up to a whole epoch.
+    """
     per_epoch = updates_per_epoch(problem.n_train, batch_size)
     if problem.updates_budget is not None:
         return -(-problem.updates_budget // per_epoch)
-    return max(MIN_EPOCHS, -(-MIN_UPDATES // per_epoch))
+    epochs = max(MIN_EPOCHS, -(-MIN_UPDATES // per_epoch))
+    if problem.examples_budget is not None:
+        epochs = min(epochs, -(-problem.examples_budget // problem.n_train))
+    return epochs
 
 
 def grid(
@@ -96,15 +103,26 @@ def grid(
 
 
 def pilot(problem: Problem, rule: str, rates: Iterable[float]) -> list[Block]:
-    """Return the pilot's blocks: batch size 32, its own 16 seeds, evaluated after 2, 4, 8 epochs.
+    """Return the pilot's blocks: batch size 32, its own 16 seeds, evaluated at `pilot_points`.
 
     Fewer than 32 training samples are one batch.
     """
-    n = problem.n_train
-    size = min(PILOT_BATCH_SIZE, n)
-    checkpoints = tuple(n * epochs for epochs in PILOT_EPOCHS)
-    blocks = grid(problem, rule, size, rates, PILOT_SEEDS, checkpoints)
-    return [replace(block, epochs=PILOT_EPOCHS[-1]) for block in blocks]
+    size = min(PILOT_BATCH_SIZE, problem.n_train)
+    points = pilot_points(problem)
+    blocks = grid(problem, rule, size, rates, PILOT_SEEDS, points)
+    return [replace(block, epochs=-(-points[-1] // problem.n_train)) for block in blocks]
+
+
+def pilot_points(problem: Problem) -> tuple[int, int, int]:
+    """Return the examples after which the pilot is looked at: 2, 4 and 8 epochs.
+
+    Of data so large that 8 epochs are more than a quarter of the problem's budget of examples:
+    that quarter, its half and its fourth part.
+    """
+    last = PILOT_EPOCHS[-1] * problem.n_train
+    if problem.examples_budget is not None:
+        last = min(last, round(PILOT_SHARE * problem.examples_budget))
+    return last // 4, last // 2, last
 
 
 def halvings(problem: Problem, batch_size: int) -> tuple[int, ...]:

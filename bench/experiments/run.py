@@ -59,7 +59,8 @@ def run_block(problem: Problem, block: Block) -> BlockResult:
         rule=block.rule,
         seed=block.seed,
         checkpoints=block.checkpoints,
-        eval_sets={"test": (problem.X_test, problem.y_test)} if problem.has_test else None,
+        eval_sets={"test": problem.scored_test} if problem.has_test else None,
+        scored=problem.scored,
     )
     score = "accuracy" if network.is_classifier else "rmse"
     runs = (n_networks, n_rates)
@@ -83,8 +84,8 @@ def run_block(problem: Problem, block: Block) -> BlockResult:
 
 
 def _dead(problem: Problem, params: kernels.network.FloatArray) -> NDArray[np.bool_]:
-    """Whether a hidden layer has no active unit on any training sample: (n_runs,)."""
-    active = kernels.active_units(problem.network, np.atleast_2d(params), problem.X_train)
+    """Whether a hidden layer has no active unit on any (scored) training sample: (n_runs,)."""
+    active = kernels.active_units(problem.network, np.atleast_2d(params), problem.scored[0])
     return np.asarray((active == 0).any(axis=-1))
 
 
@@ -127,7 +128,7 @@ def run_blocks(
     missing.sort(key=lambda block: block.work(problem), reverse=True)
     work = sum(block.work(problem) for block in missing)
     progress = progress or Silent()
-    _compile(problem, missing[-1], progress)
+    compile_kernels(problem, missing[-1].rule, progress)
     began = perf_counter()
     with (
         stage(progress, name, len(missing), work),
@@ -140,13 +141,24 @@ def run_blocks(
     return Ran(len(missing), work, perf_counter() - began)
 
 
-def _compile(problem: Problem, block: Block, progress: Reporter) -> None:
-    """Compile the kernels, by a block of one epoch, before workers start and the clock runs."""
+def compile_kernels(problem: Problem, rule: str, progress: Reporter) -> float:
+    """Compile what trains blocks by a rule, before workers start; return the seconds it took.
+
+    By one update on a few samples: machine code does not depend on the problem.
+    """
+    if rule in _compiled:
+        return 0.0
+    few = {name: getattr(problem, name)[:8] for name in ("X_train", "y_train", "X_test", "y_test")}
     began = perf_counter()
-    run_block(problem, replace(block, epochs=1))
+    run_block(replace(problem, **few), Block(rule, 8, (0.01,), 0, 1, problem.population))
     seconds = perf_counter() - began
+    _compiled.add(rule)
     if seconds > TOLD_SECONDS:
         progress.say(f"Kernels were compiled in {seconds:.0f} s, and are kept for the next time.")
+    return seconds
+
+
+_compiled: set[str] = set()  # rules, in this process
 
 
 def _finished(

@@ -15,7 +15,9 @@ SPLIT_SEED = 0
 CONSTANT = 1e-12
 
 
-def split(n: int, classes: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split(
+    n: int, classes: NDArray[np.int64] | None, test_size: float = TEST_SHARE
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row numbers of the training and of the test split.
 
     Parameters
@@ -24,11 +26,13 @@ def split(n: int, classes: NDArray[np.int64] | None) -> tuple[NDArray[np.int64],
         Number of rows.
     classes
         (n,) labels to stratify by; None for a regression.
+    test_size
+        Share of the rows that is held out.
     """
     from sklearn.model_selection import train_test_split  # takes a second to import
 
     train, test = train_test_split(
-        np.arange(n), test_size=TEST_SHARE, random_state=SPLIT_SEED, stratify=classes
+        np.arange(n), test_size=test_size, random_state=SPLIT_SEED, stratify=classes
     )
     return train, test
 

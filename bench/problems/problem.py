@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from kernels import Network
+from kernels.network import generator
 
 if TYPE_CHECKING:
     from bench.problems.table import Table
 
 Targets = NDArray[np.int64] | NDArray[np.float32]
+Samples = tuple[NDArray[np.float32], Targets]
+
+# A split of more than twice as many samples is evaluated on a random part of it, the same for all
+# runs: an evaluation of a million samples would take longer than the training between two of them
+SCORED = 25_000
+# Fewest updates that a run must get out of `examples_budget` for its batch size to be an arm
+LEAST_UPDATES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +103,23 @@ class Problem:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The arms: 1, 2, 4, ... up to N/2, and N (full batch)."""
+        """The arms: 1, 2, 4, ... up to N/2, and N (full batch).
+
+        With `examples_budget` without those that 100 updates would take beyond it.
+        """
         sizes = [2**k for k in range(self.n_train.bit_length()) if 2**k <= self.n_train / 2]
-        return (*sizes, self.n_train)
+        limit = self.examples_budget or np.inf
+        return tuple(b for b in (*sizes, self.n_train) if b == 1 or LEAST_UPDATES * b <= limit)
+
+    @cached_property
+    def scored(self) -> Samples:
+        """Training samples (X, y) that give the training loss: all, or a random 25,000 of many."""
+        return _part(self.X_train, self.y_train)
+
+    @cached_property
+    def scored_test(self) -> Samples:
+        """The same of the test split."""
+        return _part(self.X_test, self.y_test)
 
     def constant_loss(self) -> float:
         """Full-train loss of the best predictor that ignores its input.
@@ -119,10 +141,19 @@ class Problem:
     @cached_property
     def _content_hash(self) -> str:
         digest = hashlib.sha256(repr((self.network, self.scheme)).encode())
+        digest.update(repr((len(self.scored[0]), len(self.scored_test[0]))).encode())
         for array in self._arrays:
             digest.update(repr((array.dtype.str, array.shape)).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array).reshape(-1).data)
         return digest.hexdigest()
+
+
+def _part(X: NDArray[np.float32], y: Targets) -> Samples:
+    """All samples, or a random part of many."""
+    if len(X) <= 2 * SCORED:
+        return X, y
+    rows = np.sort(generator(0, "scored samples").permutation(len(X))[:SCORED])
+    return X[rows], y[rows]
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,10 @@ SLOWED_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+GIVEN = "your program"
+TIMED_ROWS = 65_536  # at most: rows enough to leave the processor's cache, and quickly handed over
+
+
 class Worker:
     """A program in a process of its own, pinned to one core where the system lets it.
 
@@ -50,7 +55,7 @@ class Worker:
             env=environment,
             cwd=Path(bench.__file__).parents[1],
         )
-        self._send(problem)
+        self._send(timed_part(problem))
 
     def __enter__(self) -> Worker:
         return self
@@ -87,6 +92,27 @@ class Worker:
 def measuring_core() -> int:
     """Number of the core that workers are pinned to: the last that this process may use."""
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+
+
+def timed_part(problem: Problem) -> Problem:
+    """What a program needs to be timed: some of the training rows, and nothing else."""
+    return replace(
+        problem,
+        X_train=problem.X_train[:TIMED_ROWS],
+        y_train=problem.y_train[:TIMED_ROWS],
+        X_test=problem.X_test[:0],
+        y_test=problem.y_test[:0],
+        table=None,
+    )
+
+
+def given_cost(problem: Problem, c0: float, c1: float) -> pd.DataFrame:
+    """Rows, as of `measure_seconds`, of the user's own program: an update takes c0 + c1 B."""
+    sizes = measured_batch_sizes(problem)
+    seconds = [c0 + c1 * size for size in sizes]
+    rows = {"program": GIVEN, "batch_size": sizes, "mean_batch": np.array(sizes, float)}
+    rows |= dict.fromkeys(("seconds_per_update", "low", "high"), seconds)
+    return pd.DataFrame(rows | {"c0": c0, "c1": c1})
 
 
 def measured_batch_sizes(problem: Problem) -> list[int]:
