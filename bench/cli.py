@@ -85,7 +85,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @cli.command()
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("subject", metavar="NAME|FILE")
 @click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N-1; every third tunes. [48]")
 @click.option(
     "--batch-sizes",
@@ -116,7 +116,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--dry-run", is_flag=True, help="Tell what was understood and planned, and stop.")
 @click.option("--workers", type=int, metavar="N", help="Threads; results do not depend on it.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder. [results]")
-def study(name: str, dry_run: bool, **options: Any) -> None:
+def study(subject: str, dry_run: bool, **options: Any) -> None:
     """Measure which batch size and learning rate to use for NAME or FILE.
 
     NAME is notes (XOR), digits, iris, wine, breast_cancer, diabetes, or all; FILE a table (CSV,
@@ -127,7 +127,7 @@ def study(name: str, dry_run: bool, **options: Any) -> None:
     from bench.study import study as run_study
 
     given = {option: value for option, value in options.items() if value is not None}
-    for one in PROBLEMS if name == "all" else [name]:
+    for one in PROBLEMS if subject == "all" else [subject]:
         if dry_run:
             click.echo(look(one, **given))
             continue

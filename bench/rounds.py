@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.analysis.noise import DRAWS, STATES
 from bench.analysis.time_to_target import named_rates, neighbours
 from bench.experiments import plan
 from bench.experiments.block import Block
@@ -30,7 +31,8 @@ FIRST_SEEDS, MORE_SEEDS = 9, 24
 OVERHEADS = (0, 4, 16, 64, 256, 1024, 4096)
 BEHIND = 1.5  # times the best: farther behind, on three tuning seeds, is out of the running
 RECENTRE = 4  # eighths of an octave that a pick may lie off the centre of its finer rates
-AFTERWARDS = 12.0  # seconds kept for the analysis and the report
+AFTERWARDS = 15.0  # seconds kept for the analysis and the report
+UPHILL_TABLES = 6  # of single updates: three batch sizes, at common and at own states
 LATER_STAGES = 3.0  # work of a complete study behind its coarse rates, as a multiple of theirs
 
 
@@ -105,6 +107,7 @@ class Rounds:
             self._round("more seeds", lambda: self._more(seeds[:MORE_SEEDS])),
             self._round("all seeds", lambda: self._more(seeds)),
             Round("all batch sizes", self.complete, self._whole_grid, self.complete_work),
+            Round("the gradient's noise, along with the report", _nothing, list, self._noise_work),
         ]
 
     def run(self, clock: Clock, n_rounds: int | None) -> int:
@@ -255,6 +258,13 @@ class Rounds:
         finer = 0.0 if self.given is not None else FIRST_SEEDS / TUNERS
         return (1.0 + finer) * work
 
+    def _noise_work(self) -> float:
+        """Work of the analysis of noise, in units of `Block.work`: evaluations of all samples."""
+        problem = self.training.problem
+        states = STATES * len(self.training.reporting)
+        evaluations = UPHILL_TABLES * states * DRAWS
+        return evaluations * problem.n_train * problem.network.n_params / 3
+
     def _whole_grid(self) -> list[Block]:
         """All batch sizes at the given or coarse rates, from all seeds."""
         rates = plan.coarse_rates(self.training.rule) if self.given is None else self.given
@@ -268,6 +278,10 @@ class Rounds:
             return first
         in_all = (1.0 + LATER_STAGES) * sum(block.work(training.problem) for block in whole)
         return max(first, in_all - sum(block.work(training.problem) for block in training.blocks))
+
+
+def _nothing() -> None:
+    """Train nothing: the noise is measured by the analysis, which is told the number of rounds."""
 
 
 def _costs(times: pd.Series, overhead: float) -> pd.Series:

@@ -130,7 +130,9 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
         f"{training.workers} cores, a complete study {duration(rounds.complete_work() / speed)}.",
     ]
     if settings.budget_seconds is not None:
-        lines.append(f"Budget: {duration(settings.budget_seconds)}; rounds that do not fit are left out.")
+        lines.append(
+            f"Budget: {duration(settings.budget_seconds)}; rounds that do not fit are left out."
+        )
     return "\n".join(lines)
 
 

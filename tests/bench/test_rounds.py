@@ -66,7 +66,7 @@ def test_an_endless_budget_goes_through_all_rounds(tmp_path: Path) -> None:
     """Without a limit the last round leaves nothing of a complete study undone."""
     mine = training(tmp_path)
     found = Rounds(mine, None, given_sizes=False)
-    assert found.run(Clock(None), None) == len(found.all) == 6
+    assert found.run(Clock(None), None) == len(found.all) == 7
     tried = {(b.batch_size, b.seed) for b in mine.blocks}
     assert tried == {(b, s) for b in mine.batch_sizes for s in mine.seeds}
 
