@@ -1,12 +1,13 @@
-"""A study's answer in three sentences: on the page's first screen, and in the terminal."""
+"""A study's answer in a few sentences: on the page's first screen, and in the terminal."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.analysis.evidence import Evidence, Recommendation
-from bench.report import words
+from bench.report import choices, own_table, words
+from bench.report.choices import Choice
 from bench.report.frames import records
 
 
@@ -22,26 +23,73 @@ class Answer:
         Short lines that belong to the second sentence: (name, text), a program or a batch size.
     rates
         (batch size, learning rate) of the recommended set, as words.
+    preparation
+        Of a user's own table: what was done to it, gaps first.
+    choices
+        Of a user's own table: what to set; in place of the second sentence and its details.
+    quality
+        Held-out scores, at the target and at best.
+    sureness
+        Seeds, runner-up, what being wrong costs, and after which round this is the answer.
     """
 
     sentences: tuple[str, str, str]
     details: tuple[tuple[str, str], ...]
     rates: tuple[tuple[str, str], ...]
+    preparation: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    quality: tuple[str, ...] = ()
+    sureness: tuple[str, ...] = ()
 
 
 def answer(evidence: Evidence) -> Answer:
     """The answer of a study: which batch size, or how often XOR is learned."""
-    return _population_answer(evidence) if evidence.population else _data_answer(evidence)
+    if evidence.population:
+        return _population_answer(evidence)
+    told = _data_answer(evidence)
+    table = evidence.problem.table
+    if table is None:
+        return told
+    return replace(
+        told,
+        preparation=own_table.told(table),
+        choices=choices.choices(evidence),
+        quality=choices.quality(evidence),
+        sureness=choices.sureness(evidence) + choices.rounds(evidence.options),
+    )
 
 
 def terminal_summary(evidence: Evidence) -> str:
-    """The answer as three lines of text for the end of `batchbench study`."""
+    """The answer as lines of text for the end of `batchbench study`.
+
+    Three of them; for a user's own table also what was done to it, what to set in each program,
+    held-out scores, and how sure that is.
+    """
     told = answer(evidence)
+    if evidence.problem.table is not None:
+        return "\n".join(_own_lines(evidence, told))
     second = told.sentences[1]
     if told.details:
         listed = "; ".join(f"{name} {text}" for name, text in told.details)
         second = f"{second.removesuffix('.')}: {listed}."
     return "\n".join((told.sentences[0], second, told.sentences[2]))
+
+
+def _own_lines(evidence: Evidence, told: Answer) -> list[str]:
+    """The terminal's lines of a user's own table."""
+    return [
+        subject(evidence),
+        " ".join(told.preparation),
+        told.sentences[0],
+        *(
+            f"  {one.goal}: batch size {one.batch_size}, learning rate {one.learning_rate}, "
+            f"{one.cost}"
+            for one in told.choices
+        ),
+        *told.quality,
+        told.sentences[2],
+        *told.sureness,
+    ]
 
 
 def question(evidence: Evidence) -> str:
@@ -55,7 +103,10 @@ def subject(evidence: Evidence) -> str:
     """The problem in a line: what, rows x columns, network."""
     problem = evidence.problem
     network = "-".join(words.count(width) for width in problem.network.widths)
-    return f"{problem.title}, network {network} ({words.NAMES[problem.network.activation]})"
+    of_network = f"network {network} ({words.NAMES[problem.network.activation]})"
+    if problem.table is None:
+        return f"{problem.title}, {of_network}"
+    return f"{problem.title}, target {words.label(problem.table.target.name)}; {of_network}"
 
 
 def _chosen(rec: Recommendation, n_train: int) -> str:
@@ -95,9 +146,7 @@ def _data_answer(evidence: Evidence) -> Answer:
     """The answer of a study of data."""
     n_train = evidence.problem.n_train
     first, *programs = evidence.recommendations
-    summary = evidence.summary
-    tuned = summary[(summary["protocol"] == "tuned") & (summary["target"] == evidence.target)]
-    budget = words.number(float(tuned["budget_epochs"].max()))
+    budget = words.number(float(choices.tuned(evidence)["budget_epochs"].max()))
     rates = tuple(
         (words.batch_label(b, n_train), words.number(first.learning_rates[b]))
         for b in sorted(first.batch_sizes)
@@ -123,10 +172,9 @@ def _data_answer(evidence: Evidence) -> Answer:
 
 def _program_line(evidence: Evidence, rec: Recommendation) -> str:
     """The fastest batch size in a program and its time: "in batches of 64, 22 [21, 24] ms"."""
-    rows = evidence.programs[evidence.programs["program"] == rec.program]
-    row = rows[rows["batch_size"] == rec.cheapest].iloc[0]
-    time = words.duration_interval(row["seconds"], row["seconds_low"], row["seconds_high"])
-    return f"{words.with_batch(int(row['batch_size']), evidence.problem.n_train)}, {time}"
+    assert rec.cheapest is not None  # left out by the caller
+    arm = words.with_batch(rec.cheapest, evidence.problem.n_train)
+    return f"{arm}, {choices.cost(evidence, rec)}"
 
 
 def _cost_sentence(programs: list[Recommendation], n_train: int, budget: str) -> str:

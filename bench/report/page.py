@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.analysis.evidence import Evidence, Recommendation
-from bench.report import figures, settings, tables, theme, words
+from bench.report import choices, figures, own_table, settings, tables, theme, words
 from bench.report.answer import Answer, answer, question, subject
 from bench.report.frames import records
 from bench.report.glossary import GLOSSARY, gloss
@@ -78,7 +78,7 @@ def write(evidence: Evidence, folder: Path | str, about: Mapping[str, str] | Non
 
 def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[str, str]) -> str:
     """The page's text."""
-    told = answer(evidence)
+    told, table = answer(evidence), evidence.problem.table
     pictures = [_picture(one) for one in drawn]
     hero = next((picture for picture in pictures if picture.name in HERO), None)
     asked = question(evidence)
@@ -99,6 +99,7 @@ def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[st
             subject=subject(evidence),
             question=asked,
             answer=told,
+            columns=own_table.column_rows(table) if table else (),
             population=evidence.population is not None,
             card=_card(evidence, told, asked, hero, about),
             css=stylesheet(),
@@ -144,27 +145,23 @@ def _card(
 
 
 def setting_lines(evidence: Evidence) -> list[settings.Setting]:
-    """Lines for scikit-learn and PyTorch: each program's own fastest batch size."""
-    network, rule = evidence.problem.network, evidence.rule
+    """Source for each program that can be set: its own fastest batch size."""
     lines = []
-    for program, write_lines in (
-        ("scikit-learn", settings.scikit_learn),
-        ("PyTorch", settings.pytorch),
-    ):
+    for program, write_source in settings.PROGRAMS.items():
         chosen, why = _choice(evidence, program)
         if chosen is not None:
-            setting = write_lines(network, rule, *chosen)
+            setting = write_source(evidence.problem, evidence.rule, chosen)
             remark = f"{why} {setting.remark}".strip() if setting.code else setting.remark
             lines.append(settings.Setting(program, setting.code, remark))
     return lines
 
 
-def _choice(evidence: Evidence, program: str) -> tuple[tuple[int, float] | None, str]:
-    """Batch size and rate for a program, and why these."""
+def _choice(evidence: Evidence, program: str) -> tuple[settings.Found | None, str]:
+    """What a program is to be set to, and why."""
     if evidence.population is not None:
         best = evidence.population.success.iloc[0]
-        arm = int(best["batch_size"]), float(best["learning_rate"])
-        return arm, "The batch size and rate at which this network learns XOR most often."
+        found = settings.Found(int(best["batch_size"]), float(best["learning_rate"]))
+        return found, "The batch size and rate at which this network learns XOR most often."
     timed: dict[str, Recommendation] = {rec.program: rec for rec in evidence.recommendations}
     rec = timed.get(program) or evidence.recommendations[0]
     if rec.cheapest is None:
@@ -172,7 +169,9 @@ def _choice(evidence: Evidence, program: str) -> tuple[tuple[int, float] | None,
     why = f"The fastest of those that cannot be told apart in {program}."
     if program not in timed:
         why = f"{program} was not timed here: this is the choice by passes over the data."
-    return (rec.cheapest, rec.learning_rates[rec.cheapest]), why
+    arm = rec.cheapest, rec.learning_rates[rec.cheapest]
+    scores = tuple(choices.arm_rows(evidence, *arm).get("score", ()))
+    return settings.Found(*arm, choices.passes(evidence, *arm), scores), why
 
 
 def facts(evidence: Evidence) -> list[tuple[str, str]]:

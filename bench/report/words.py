@@ -186,3 +186,9 @@ def batch_set(chosen: Sequence[int], batch_sizes: Sequence[int]) -> str:
 def sentence(text: str) -> str:
     """The text with a capital first letter; the rest is left as it is."""
     return text[:1].upper() + text[1:]
+
+
+def label(text: str, longest: int = 40) -> str:
+    """Write a user's own name in one line: what cannot be printed is escaped, long ones are cut."""
+    printed = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return printed if len(printed) <= longest else f"{printed[: longest - 3]}..."

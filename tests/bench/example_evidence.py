@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from bench.analysis import outcomes
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.stability import add_failures
 from bench.problems import Problem, load_problem, xor_variants
+from bench.problems.table import TableOptions, load_table
 from kernels import init_params
 
 CAUSES = ("dead", "one unit", "symmetric", "plateau ln 2", "plateau one corner", "still falling")
@@ -24,9 +26,12 @@ def _interval(name: str, values: Any, width: float = 1.12) -> dict[str, Any]:
     return {name: values, f"{name}_low": values / width, f"{name}_high": values * width}
 
 
-def example_evidence(kind: str = "digits") -> Evidence:
-    """Return evidence as of a study of "digits" (18 seeds) or "notes" (1,024 networks a cell)."""
-    problem = load_problem(kind)
+def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Evidence:
+    """Return evidence as of a study of "digits" (18 seeds) or "notes" (1,024 networks a cell).
+
+    With a problem, such as one of `own_table`, it is evidence about that one.
+    """
+    problem = problem or load_problem(kind)
     rng = np.random.default_rng(0)
     n = problem.n_train
     sizes = np.array(problem.batch_sizes)
@@ -78,7 +83,8 @@ def example_evidence(kind: str = "digits") -> Evidence:
         problem=problem,
         rule="sgd",
         targets=targets,
-        options={"seeds": 18, "base_batch_size": 32 if n > 32 else 2, "margin": 1.25},
+        options={"seeds": 18, "base_batch_size": 32 if n > 32 else 2, "margin": 1.25}
+        | ({"rounds": 2, "rounds_of": 6, "budget": 60.0} if problem.table else {}),
         outcomes=outcomes,
         picks=picks,
         arms=arms,
@@ -110,6 +116,7 @@ def example_evidence(kind: str = "digits") -> Evidence:
         bands=_bands(n, sizes, best, epochs_at),
         claims=_claims(kind, targets[1]),
         recommendations=_recommendations(sizes, best, programs),
+        choices=_choices(problem, sizes, best, epochs_at) if population is None else pd.DataFrame(),
         population=population,
         warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
     )
@@ -513,6 +520,72 @@ def _recommendations(sizes, best, programs):  # type: ignore[no-untyped-def]
         )
         for axis, program in names
     ]
+
+
+def _choices(problem: Problem, sizes: Any, best: Any, epochs_at: Any) -> pd.DataFrame:
+    place = len(sizes) // 2
+    scores = {"rmse": (310.0, 620.0, 295.0)} if not problem.network.is_classifier else {
+        "accuracy": (0.93, 0.61, 0.95), "balanced accuracy": (0.71, 1 / 3, 0.78),
+    }  # fmt: skip
+    if not problem.table:
+        scores = dict([*scores.items()][:1])
+    n = problem.n_train
+    return pd.DataFrame(
+        [
+            {
+                "batch_size": int(sizes[place]),
+                "learning_rate": float(best[place]),
+                "n_seeds": 12,
+                **{k: float(v) for k, v in _interval("examples", epochs_at[place] * n).items()},
+                "examples_q90": 1.3 * epochs_at[place] * n,
+                "score": score,
+                "unit": problem.table.target.name if problem.table and score == "rmse" else "",
+                "baseline": baseline,
+                **{k: float(v) for k, v in _interval("at_target", at_target, 1.01).items()},
+                **{k: float(v) for k, v in _interval("best", at_best, 1.01).items()},
+                "best_examples": 12.0 * n,
+                "still_improving": score == "rmse",
+            }
+            for score, (at_target, baseline, at_best) in scores.items()
+        ]
+    )
+
+
+LABELS = ("None", 'Ad"elie', "<b>Gentoo</b>")  # of the classes of `own_table`
+HOSTILE_COLUMN = "mass\n'\"\\ {{ 7 * 7 }} </script><b>g"
+"""Name of a column of `own_table` that tries to break programs and pages."""
+
+
+def own_table(folder: Path, target: str = "species", **options: Any) -> Problem:
+    """Return a problem made of a CSV file with gaps, texts, dates and booleans.
+
+    Parameters
+    ----------
+    folder
+        Where penguins.csv is written to.
+    target
+        "species": three classes, one of them rare; "price": a quantity around 5,000.
+    options
+        Further ones of `TableOptions`.
+    """
+    rng = np.random.default_rng(0)
+    n = 400
+    species = rng.choice(3, n, p=[0.6, 0.32, 0.08])
+    mass = rng.normal(3700 + 500 * species, 300)
+    columns = {
+        "bill length": np.where(rng.random(n) < 0.05, "NA", (mass / 90).round(1).astype(str)),
+        HOSTILE_COLUMN: mass.round(1),
+        "island": rng.choice(["Biscoe", "Dream", "Torgersen", ""], n, p=[0.5, 0.3, 0.15, 0.05]),
+        "town": rng.choice(["A", "B", *"CDEFGH"], n, p=[0.5, 0.44, *[0.01] * 6]),
+        "egg seen": pd.date_range("2007-11-11", periods=n).strftime("%d.%m.%Y"),
+        "tagged": rng.choice(["TRUE", "false", "?"], n, p=[0.5, 0.45, 0.05]),
+        "notes": [f"bird {k} of {n}" for k in range(n)],
+        "price": (5000 + mass * rng.normal(1, 0.1, n)).round(2),
+        "species": np.array(LABELS)[species],
+    }
+    path = folder / "penguins.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return load_table(path, TableOptions(target=target, **options))
 
 
 def _population(problem: Problem, rng: np.random.Generator) -> Population:

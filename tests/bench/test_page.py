@@ -12,11 +12,10 @@ import pytest
 from example_evidence import example_evidence
 
 from bench import report
-from bench.report import settings, tables
+from bench.report import tables
 from bench.report.answer import answer
 from bench.report.glossary import gloss
 from bench.report.index import read_card
-from kernels import Network
 
 HOSTILE = '</title><script>alert(1)</script>{{ 7 * 7 }} $x_1$ "quoted", 3 x 2'
 ABOUT = {"Command": "batchbench study digits", "Date": "2026-11-25", "Machine": "<b>fast</b>"}
@@ -213,43 +212,6 @@ def test_not_reached_has_no_point_on_the_plot():
     """An infinite effect is an arrow to the end, never a point."""
     claim = {"effect": np.inf, "low": 3.0, "high": np.inf, "margin": 1.25, "kind": "ratio"}
     assert tables.plot(claim, tables.Scale("ratio", 0.5, 8.0, ())).value is None
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [
-        ("sgd", {"solver": "sgd", "momentum": 0.0}),
-        ("momentum", {"momentum": 0.9, "nesterovs_momentum": False}),
-        ("nesterov", {"momentum": 0.9, "nesterovs_momentum": True}),
-        ("adam", {"solver": "adam", "beta_2": 0.999}),
-    ],
-)
-def test_settings_for_scikit_learn_run(rule, expected):
-    """The lines for scikit-learn make the estimator that they describe."""
-    network = Network((64, 32, 10), "relu", "softmax", "ce")
-    scope = {}
-    exec(settings.scikit_learn(network, rule, 32, 0.35355).code, scope)
-    params = scope["model"].get_params()
-    assert params["batch_size"] == 32
-    assert params["learning_rate_init"] == pytest.approx(0.354)
-    assert params["hidden_layer_sizes"] == (32,)
-    assert expected.items() <= params.items()
-
-
-def test_settings_say_what_a_program_cannot_do():
-    """For a network that scikit-learn lacks there are no lines, but the reason."""
-    setting = settings.scikit_learn(Network((2, 2, 1), "leaky_relu"), "sgd", 1, 0.1)
-    assert setting.code == ""
-    assert "leaky" in setting.remark
-
-
-def test_settings_for_pytorch_are_python():
-    """The lines for PyTorch compile, end in the logits, and name batch size and rate."""
-    code = settings.pytorch(Network((2, 2, 1)), "nesterov", 4, 0.5).code
-    compile(code, "settings", "exec")
-    assert "nn.Linear(2, 1),\n)" in code
-    assert "lr=0.5, momentum=0.9, nesterov=True" in code
-    assert "batch_size=4" in code
 
 
 def test_glossary_opens_in_place_and_escapes():
