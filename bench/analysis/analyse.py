@@ -26,7 +26,6 @@ from bench.analysis.stability import (
     thresholds,
     usable_width,
 )
-from bench.analysis.streams import stream
 from bench.analysis.time_to_target import (
     BASE,
     MIDDLE,
@@ -38,6 +37,7 @@ from bench.analysis.time_to_target import (
 from bench.analysis.xor import best_arm, count_outcomes, example_networks, population_tables
 from bench.experiments import Block, BlockResult
 from bench.problems import Problem, xor_variants
+from bench.streams import stream
 
 NOISE_SEEDS = 4  # reporting seeds at whose states the gradient noise is measured
 FEW_SEEDS = 6  # fewer bound no median

@@ -24,9 +24,9 @@ from bench.analysis.intervals import (
 )
 from bench.analysis.recommend import MARGIN, best_batch_size
 from bench.analysis.stability import spread_ratio, threshold_ratio, width_difference
-from bench.analysis.streams import stream
 from bench.analysis.time_to_target import MIDDLE
 from bench.analysis.xor import best_arm, reporting, share_of
+from bench.streams import stream
 
 Row = dict[str, Any]
 

@@ -22,10 +22,10 @@ from bench.analysis.intervals import (
 )
 from bench.analysis.outcomes import first_hit, outcome_rows
 from bench.analysis.stability import FAILING_SHARE, add_failures, spread
-from bench.analysis.streams import stream
 from bench.experiments import Block, BlockResult
 from bench.experiments.plan import pilot_points
 from bench.problems import Problem
+from bench.streams import stream
 
 __all__ = [
     "ARM_COLUMNS",

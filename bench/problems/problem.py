@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.streams import stream
 from kernels import Network
-from kernels.network import generator
 
 if TYPE_CHECKING:
     from bench.problems.table import Table
@@ -152,7 +152,7 @@ def _part(X: NDArray[np.float32], y: Targets) -> Samples:
     """All samples, or a random part of many."""
     if len(X) <= 2 * SCORED:
         return X, y
-    rows = np.sort(generator(0, "scored samples").permutation(len(X))[:SCORED])
+    rows = np.sort(stream("scored samples").permutation(len(X))[:SCORED])
     return X[rows], y[rows]
 
 
