@@ -58,7 +58,7 @@ class Trainer:
         params = self.run(2, False)
         start_seconds = time.perf_counter() - start
         self.updates, self.passes = len(work.order), 1
-        while self.passes < 1 << 20 and self._seconds(self.passes) < MEASURED_SECONDS:
+        while self.passes < 1 << 20 and self._difference() < MEASURED_SECONDS:
             self.passes *= 2
         return params, start_seconds
 
@@ -67,8 +67,12 @@ class Trainer:
 
         Building the estimator, checking input, evaluating before and after are such costs.
         """
-        short, long = self._seconds(1), self._seconds(1 + self.passes)
-        return max(long - short, 0.0) / (self.passes * self.updates)
+        return max(self._difference(), 0.0) / (self.passes * self.updates)
+
+    def _difference(self) -> float:
+        """Seconds of the passes alone."""
+        short = self._seconds(1)
+        return self._seconds(1 + self.passes) - short
 
     def _seconds(self, passes: int) -> float:
         start = time.perf_counter()
