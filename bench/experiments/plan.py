@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bench.experiments.block import LANES, Block
 from bench.problems import Problem
+from kernels.train import GRID_STEP
 
 # Every rate is 2 ** (k / 8): coarse rates are every fourth of them
 COARSE_STEP = 4
@@ -20,6 +21,7 @@ MIN_UPDATES = 300
 
 PILOT_BATCH_SIZE = 32
 PILOT_EPOCHS = (2, 4, 8)
+GRID_SHARE = 32  # of the pilot's length, that the first evaluation comes after
 PILOT_SHARE = 0.25  # of a problem's budget of examples, that the pilot lasts at most
 PILOT_SEEDS = tuple(range(1_000_000, 1_000_016))
 
@@ -90,11 +92,13 @@ def grid(
 ) -> list[Block]:
     """Return the blocks that run these rates from these seeds, for the full budget.
 
-    Rates are sorted, and cut into blocks of 16; `checkpoints` are as of `Block`.
+    Rates are sorted, and cut into blocks of 16; `checkpoints` are as of `Block`, None for
+    `evaluation_points`.
     """
     ascending = sorted(rates)
     parts = [tuple(ascending[i : i + LANES]) for i in range(0, len(ascending), LANES)]
     epochs = budget_epochs(problem, batch_size)
+    checkpoints = evaluation_points(problem, epochs) if checkpoints is None else checkpoints
     return [
         Block(rule, batch_size, part, seed, epochs, problem.population, checkpoints)
         for seed in seeds
@@ -123,6 +127,21 @@ def pilot_points(problem: Problem) -> tuple[int, int, int]:
     if problem.examples_budget is not None:
         last = min(last, round(PILOT_SHARE * problem.examples_budget))
     return last // 4, last // 2, last
+
+
+def evaluation_points(problem: Problem, epochs: int) -> tuple[int, ...] | None:
+    """Return the examples at which runs are evaluated; None for the standard grid.
+
+    The standard grid begins at a quarter of an epoch, a 32nd part of the pilot. Where the pilot
+    is shorter than 8 epochs, so that targets are met within one, the grid begins as early.
+    """
+    start = pilot_points(problem)[-1] / GRID_SHARE
+    if start >= problem.n_train / 4:
+        return None
+    total = epochs * problem.n_train
+    steps = math.floor(math.log(total / start, GRID_STEP))
+    points = [start * GRID_STEP**k for k in range(steps + 1)]
+    return tuple(sorted({math.ceil(point) for point in points}))
 
 
 def halvings(problem: Problem, batch_size: int) -> tuple[int, ...]:

@@ -2,13 +2,15 @@
 
 import itertools
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 import kernels
 from bench.experiments import plan
 from bench.experiments.block import LANES, Block
-from bench.problems import load_problem, with_options
+from bench.problems import Problem, load_problem, with_options
 
 IRIS = load_problem("iris")
 BLOCK = Block("sgd", 4, (0.5, 1.0), seed=3, epochs=30)
@@ -129,3 +131,44 @@ def test_key_depends_on_the_kernels(monkeypatch: pytest.MonkeyPatch, name: str) 
 def test_key_ignores_words() -> None:
     """Names and titles are no part of a block's key."""
     assert BLOCK.key(replace(IRIS, name="flowers", title="Flowers")) == BLOCK.key(IRIS)
+
+
+def large(n_train: int) -> Problem:
+    """Return a problem of so many samples that its runs are limited."""
+    digits = load_problem("digits")
+    rows = np.zeros((n_train, 64), np.float32)
+    return replace(digits, X_train=rows, y_train=np.zeros(n_train, np.int64), examples_budget=2**20)
+
+
+def test_a_budget_of_examples_ends_at_a_whole_epoch() -> None:
+    """A run on 800,000 samples has two epochs, one on 10,000 its thirty or 105."""
+    assert plan.budget_epochs(large(800_000), 32) == 2
+    assert plan.budget_epochs(large(10_000), 32) == 30
+    assert plan.budget_epochs(large(10_000), 10_000) == 105
+
+
+def test_batch_sizes_that_the_budget_cannot_serve_are_no_arms() -> None:
+    """100 updates must fit: 8,192 of 800,000 samples is the largest, full batch is none."""
+    assert large(800_000).batch_sizes[-1] == 8192
+    assert large(10_000).batch_sizes[-1] == 10_000
+
+
+def test_a_pilot_of_many_samples_is_a_quarter_of_the_budget() -> None:
+    """Targets of large data are met within an epoch, and so are looked for there."""
+    assert plan.pilot_points(large(800_000)) == (2**16, 2**17, 2**18)
+    assert plan.pilot_points(large(1000)) == (2000, 4000, 8000)
+
+
+def test_evaluations_begin_at_a_32nd_of_the_pilot() -> None:
+    """Steps of at most 1.15 from there; the standard grid where the pilot has its 8 epochs."""
+    points = plan.evaluation_points(large(800_000), 2)
+    assert points is not None
+    assert points[0] == 2**13
+    assert max(b / a for a, b in pairwise([*points, 1_600_000])) < 1.16
+    assert plan.evaluation_points(large(10_000), 30) is None
+
+
+def test_many_samples_are_scored_on_a_fixed_part_of_them() -> None:
+    """25,000 of more than 50,000 give the training loss; fewer all do."""
+    assert len(large(50_001).scored[0]) == 25_000
+    assert len(large(50_000).scored[0]) == 50_000
