@@ -77,6 +77,7 @@ def terminal_summary(evidence: Evidence) -> str:
 
 def _own_lines(evidence: Evidence, told: Answer) -> list[str]:
     """The terminal's lines of a user's own table."""
+    sure, *others = told.sureness
     return [
         subject(evidence),
         " ".join(told.preparation),
@@ -88,7 +89,8 @@ def _own_lines(evidence: Evidence, told: Answer) -> list[str]:
         ),
         *told.quality,
         told.sentences[2],
-        *told.sureness,
+        f"How sure: {sure}",
+        *others,
     ]
 
 

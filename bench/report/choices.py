@@ -67,7 +67,7 @@ def cost(evidence: Evidence, rec: Recommendation) -> str:
             row["examples"], row["examples_low"], row["examples_high"], "examples", limit
         )
         passes = words.number(row["epochs"]) if np.isfinite(row["epochs"]) else ""
-        return f"{told} ({passes} passes)" if passes else told
+        return f"{told}, {passes} passes" if passes else told
     rows = evidence.programs[evidence.programs["program"] == rec.program]
     row = rows[rows["batch_size"] == rec.cheapest].iloc[0]
     return words.duration_interval(row["seconds"], row["seconds_low"], row["seconds_high"])
@@ -167,7 +167,7 @@ def sureness(evidence: Evidence) -> tuple[str, ...]:
     first, n_train = evidence.recommendations[0], evidence.problem.n_train
     seeds = words.plural(int(tuned(evidence)["n_seeds"].max()), "reporting seed")
     if first.cheapest is None:
-        return (f"How sure: {seeds}.",)
+        return (f"{seeds}.",)
     parts = [seeds]
     if first.runner_up is not None and first.best is not None:
         row = next(r for r in records(first.ratios) if r.batch_size == first.runner_up)
@@ -178,7 +178,7 @@ def sureness(evidence: Evidence) -> tuple[str, ...]:
     if len(first.batch_sizes) > 1:
         listed = words.join(words.batch_label(b, n_train) for b in sorted(first.batch_sizes))
         parts.append(f"batch sizes {listed} are not distinguishable")
-    return (f"How sure: {'; '.join(parts)}.", *_wrong(first))
+    return (words.sentence(f"{'; '.join(parts)}."), *_wrong(first))
 
 
 def _wrong(rec: Recommendation) -> tuple[str, ...]:
@@ -190,8 +190,8 @@ def _wrong(rec: Recommendation) -> tuple[str, ...]:
         "half the batch size": (0.5, 1.0),
         "double the batch size": (2.0, 1.0),
     }
-    told = [f"{name} {_ratio(cells[end])}" for name, end in ends.items() if end in cells]
-    return (f"Times as many examples: {words.join(told)}.",) if told else ()
+    told = [f"{name}: {_ratio(cells[end])}" for name, end in ends.items() if end in cells]
+    return (f"Times as many examples at {', '.join(told)}.",) if told else ()
 
 
 def _ratio(ratio: float) -> str:
