@@ -82,7 +82,7 @@ def study(
     clock.leave_out(compile_kernels(training.problem, training.rule, training.progress))
     find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
     seconds = timed(training, settings.step_cost)
-    clock.leave_out(seconds.attrs["start_seconds"].get(OURS, 0.0))
+    clock.leave_out(seconds.attrs.get("start_seconds", {}).get(OURS, 0.0))
     done = train(training, settings, clock, n_rounds)
     variants, counts = train_variants(training, settings.learning_rates)
     evidence = analyse(

@@ -446,7 +446,7 @@ def test_importing_bench_brings_no_heavy_package() -> None:
         ({"batch_sizes": ()}, "batch_sizes must be a list of at least one value"),
         ({"batch_sizes": (0,)}, "batch_sizes must be a whole number of 1 or more"),
         ({"batch_sizes": "full"}, "batch_sizes must be a list"),
-        ({"learning_rates": (0.0,)}, "learning_rates must be finite numbers above 0, got 0.0"),
+        ({"learning_rates": (0.0,)}, "learning_rates must be finite and above 0, got 0.0"),
         ({"learning_rates": (math.nan,)}, "learning_rates must be finite"),
         ({"learning_rates": 0.1}, "learning_rates must be a list"),
         ({"hidden": (0,)}, "hidden"),
