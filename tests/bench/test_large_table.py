@@ -110,7 +110,7 @@ def test_made_tables_are_the_same_everywhere(tmp_path: Path) -> None:
 
 
 def test_made_label_is_learnable_but_not_by_a_line(folder: Path) -> None:
-    """A tree tells the label well, a linear model hardly better than a guess."""
+    """A tree tells the label better than any linear model can."""
     frame = pd.read_csv(folder / "rows.csv")
     X, y = frame.iloc[:, :-1], frame["label"]
     X = (X - X.mean()) / X.std()
