@@ -305,3 +305,13 @@ def test_dollars_are_no_formulas(notes):
     with draw.style("x"):
         svg = figures.as_svg(xor.xor_success_figure(data))
     assert "2-8-1 $x_1$" in svg
+
+
+def test_seeds_that_diverge_are_told_and_not_written_as_a_number() -> None:
+    """Where the worst tenth of an arm's seeds has no finite loss, the title says so."""
+    rows = {"batch_size": [1, 8], "n_train": 100, "q10": [0.1, 0.1], "q90": [np.inf, 0.2]}
+    title = FIGURES["learning_each"].title(pd.DataFrame(rows))
+    assert title == (
+        "Seeds differ most per sample, where the worst tenth diverges; least in batches of 8, "
+        "2.0 times"
+    )

@@ -115,11 +115,13 @@ def each_arm_title(data: pd.DataFrame) -> str:
     ratio = (last["q90"] / last["q10"]).sort_values()
     n_train = int(data["n_train"].iloc[0])
     least, most = (words.with_batch(int(b), n_train) for b in (ratio.index[0], ratio.index[-1]))
-    text = (
-        f"Seeds differ most {most}, where the worst tenth ends with "
-        f"{words.number(ratio.iloc[-1])} times the loss of the best tenth"
-    )
-    return text if most == least else f"{text}; least {least}, {words.number(ratio.iloc[0])} times"
+    worst = "diverges"
+    if math.isfinite(ratio.iloc[-1]):
+        worst = f"ends with {words.number(ratio.iloc[-1])} times the loss of the best tenth"
+    text = f"Seeds differ most {most}, where the worst tenth {worst}"
+    if most == least or not math.isfinite(ratio.iloc[0]):
+        return text
+    return f"{text}; least {least}, {words.number(ratio.iloc[0])} times"
 
 
 def each_arm_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
