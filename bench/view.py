@@ -138,6 +138,7 @@ def study_record(
         "targets": evidence.targets,
         "batch_sizes": training.batch_sizes,
         "picks": evidence.picks.to_dict("records"),
+        "recommended": recommended(evidence),
         "stages": training.stages,
         "told": [*training.told, *training.store.warnings, *evidence.warnings],
         "answer": report.terminal_summary(evidence),
@@ -159,6 +160,21 @@ def rounds(evidence: Evidence) -> dict[str, int] | None:
     if "rounds_of" not in evidence.options:
         return None
     return {"done": evidence.options["rounds"], "of": evidence.options["rounds_of"]}
+
+
+def recommended(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return what is recommended: for the fewest passes (program ""), and for each program."""
+    return [
+        {
+            "axis": one.axis,
+            "program": one.program,
+            "batch_size": one.cheapest,
+            "learning_rate": one.learning_rates[one.cheapest],
+            "batch_sizes": one.batch_sizes,
+        }
+        for one in evidence.recommendations
+        if one.cheapest is not None
+    ]
 
 
 def versions() -> dict[str, str]:
