@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bench.errors import InputError
-from bench.problems.table.read import Source, one_line
+from bench.problems.table.read import Source
+from bench.problems.table.words import quoted, shown
 
 Floats = NDArray[np.float64]
 
-LEADING_ZERO = r"^[+-]?0[0-9]"  # 01234 is a code, not a number
+CODE = r"^0[0-9]+$"  # 01234 is a code, not a number
 BOOLEANS = {"false": 0.0, "true": 1.0}
-DATE_FORMATS = (
-    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d",
-    "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y",
+# As of `pandas.to_datetime`; where several fit, the first. Days come before months
+_DAYS = (
+    "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d-%b-%Y",
+    "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
 )  # fmt: skip
-DAY = 86_400.0
+DATE_FORMATS = (
+    "%Y-%m-%d", "ISO8601", *_DAYS, *(f"{day} %H:%M" for day in _DAYS),
+    *(f"{day} %H:%M:%S" for day in _DAYS),
+)  # fmt: skip
+EPOCH, DAY = pd.Timestamp(0, tz="UTC"), pd.Timedelta(days=1)
+MICROSECONDS = 86_400e6  # of a day
 
 
 class Style(NamedTuple):
@@ -33,19 +42,24 @@ class Style(NamedTuple):
     pattern: str  # of all numbers that are written so
 
 
-_EXPONENT = r"([eE][+-]?[0-9]+)?$"
+_WORDS = r"(?i:inf|infinity|nan)"
+_EXPONENT = r"([eE][+-]?[0-9]+)?"
+_SHAPES = {
+    (".", None): r"([0-9]+\.?[0-9]*|\.[0-9]+)",
+    (",", None): r"([0-9]+,?[0-9]*|,[0-9]+)",
+    (".", ","): r"([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]*)?",
+    (",", "."): r"([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]*)?",
+}
 # The order decides where several read all that a file holds: see `choose_style`
-STYLES = (
-    Style(".", None, ""),
-    Style(",", None, r"^[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)" + _EXPONENT),
-    Style(".", ",", r"^[+-]?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]*)?" + _EXPONENT),
-    Style(",", ".", r"^[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]*)?" + _EXPONENT),
+STYLES = tuple(
+    Style(*marks, rf"^[+-]?({shape}{_EXPONENT}|{_WORDS})$") for marks, shape in _SHAPES.items()
 )
+ANY_NUMBER = "|".join(style.pattern for style in STYLES)
 
 
 def as_numbers(cells: pa.Array, style: Style) -> Floats | None:
     """Return texts as numbers, gaps (nulls) as NaN; None where one is no number in this style."""
-    if style.pattern:
+    if style.decimal != "." or style.thousands:
         fits = pc.match_substring_regex(cells, style.pattern)
         if not pc.all(fits, min_count=0).as_py():
             return None
@@ -56,6 +70,14 @@ def as_numbers(cells: pa.Array, style: Style) -> Floats | None:
         return plain(pc.cast(cells, pa.float64()))
     except pa.ArrowInvalid:
         return None
+
+
+def quick_numbers(cells: pa.Array, gaps: Sequence[str]) -> Floats | None:
+    """Return texts as numbers where all are plain ones, and none can mark a gap."""
+    plain_style = STYLES[0]
+    if any(re.search(plain_style.pattern, gap) and gap.lower() != "nan" for gap in gaps):
+        return None
+    return as_numbers(cells, plain_style)
 
 
 def plain(values: pa.Array) -> Floats:
@@ -72,13 +94,14 @@ def mark_gaps(cells: pa.Array, gaps: Sequence[str]) -> pa.Array:
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether cells of a type are texts."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(kind))
 
 
 def decoded(cells: pa.Array) -> pa.Array:
-    """Return categories of a data frame or of Parquet as their texts."""
+    """Return cells without what only saves memory: categories and long texts as plain ones."""
     cells = cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
-    return pc.cast(cells, pa.string()) if pa.types.is_large_string(cells.type) else cells
+    long = pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type)
+    return pc.cast(cells, pa.string()) if long else cells
 
 
 def typed_kind(kind: pa.DataType) -> str | None:
@@ -87,17 +110,17 @@ def typed_kind(kind: pa.DataType) -> str | None:
         return None
     if pa.types.is_boolean(kind):
         return "boolean"
-    if pa.types.is_temporal(kind) and not pa.types.is_time(kind) and not pa.types.is_duration(kind):
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return "date"
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return "number" if numeric or pa.types.is_null(kind) else ""
+    return "number" if numeric else ""
 
 
 def typed_values(cells: pa.Array) -> Floats:
     """Return cells that are numbers, booleans or dates (days since 1970), gaps as NaN."""
-    if pa.types.is_temporal(cells.type):
-        seconds = pc.cast(pc.cast(cells, pa.timestamp("s"), safe=False), pa.int64())
-        return plain(seconds) / DAY
+    if pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
+        stamps = pc.cast(cells, pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False)
+        return plain(pc.cast(stamps, pa.int64())) / MICROSECONDS
     if pa.types.is_boolean(cells.type):
         return plain(pc.cast(cells, pa.int8()))
     return plain(pc.cast(cells, pa.float64(), safe=False))
@@ -105,15 +128,20 @@ def typed_values(cells: pa.Array) -> Floats:
 
 def as_days(cells: pa.Array, date_format: str) -> Floats | None:
     """Return texts as days since 1970, gaps as NaN; None where one is no such date."""
-    stamps = pc.strptime(cells, format=date_format, unit="s", error_is_null=True)
-    if stamps.null_count > cells.null_count:
+    digits = pc.match_substring_regex(cells, "[0-9]")  # pandas takes "now" for a date
+    if not pc.all(digits, min_count=0).as_py():
         return None
-    return plain(pc.cast(stamps, pa.int64())) / DAY
+    try:
+        stamps = pd.to_datetime(pd.Series(cells.to_pandas()), format=date_format, utc=True)
+    except (ValueError, OverflowError):
+        return None
+    days = ((stamps - EPOCH) / DAY).to_numpy(np.float64)
+    return days if np.isnan(days).sum() == cells.null_count else None
 
 
 @dataclass
 class Profile:
-    """What is known of a column after going through it once.
+    """What is known of a column after going through it once, whatever the chunks.
 
     Attributes
     ----------
@@ -121,14 +149,13 @@ class Profile:
         Kind that the type of its cells means; None for texts.
     rows, gaps
         Counted.
-    styles, formats
-        Ways in which all of its texts can be read as numbers, as dates.
-    boolean, codes
-        Whether all texts are true or false; whether some numbers begin with a needless 0.
-    least, greatest, counting
-        Of numbers: their range, and whether each is the one before it plus 1.
-    infinite
-        Row (0-based) of the first infinity, None where there is none.
+    styles, formats, boolean
+        Ways in which all of its texts can be read as numbers, as dates; whether as true or false.
+    codes, fractions
+        Whether some numbers begin with a needless 0; whether some are not whole.
+    n_numbers, odd
+        Of a column of texts: how many are numbers in some style, and the first row (from 0) and
+        cell that is none.
     """
 
     typed: str | None = None
@@ -138,80 +165,77 @@ class Profile:
     formats: list[str] = field(default_factory=lambda: list(DATE_FORMATS))
     boolean: bool = True
     codes: bool = False
-    least: float = np.inf
-    greatest: float = -np.inf
-    counting: bool = True
-    infinite: int | None = None
-    _last: float = np.nan
-    _known: bool = False
+    fractions: bool = False
+    n_numbers: int = 0
+    odd: tuple[int, str] | None = None
 
     def add(self, cells: pa.Array, gaps: Sequence[str]) -> None:
         """Take in a chunk of the column."""
         cells = decoded(cells)
-        kind = typed_kind(cells.type)
-        if not self._known:
-            self.typed, self._known = kind, True
-        elif kind == "number" and self.typed != "number":  # a chunk of gaps alone
-            cells = pc.cast(cells, pa.string())
-        if self.typed is not None:
-            self._take(typed_values(cells) if self.typed else np.full(len(cells), np.nan))
-            return
+        if pa.types.is_null(cells.type):  # a chunk of gaps alone has no other type
+            self.gaps += len(cells)
+        elif (kind := typed_kind(cells.type)) is not None:
+            self.typed = kind
+            self._take(typed_values(cells) if kind else np.zeros(len(cells)))
+        else:
+            self._read(cells, gaps)
+        self.rows += len(cells)
+
+    def _read(self, cells: pa.Array, gaps: Sequence[str]) -> None:
+        """Strike out the ways in which texts cannot be read."""
         numbers = None
         if 0 in self.styles and not self._tells_styles_apart(cells):
-            numbers = as_numbers(cells, STYLES[0])
+            numbers = quick_numbers(cells, gaps)
         if numbers is None:
             cells = mark_gaps(cells, gaps)
-            numbers = self._read(cells)
+            numbers = self._strike_out(cells)
         if numbers is None:
-            self.gaps, self.rows = self.gaps + cells.null_count, self.rows + len(cells)
+            self.gaps += cells.null_count
+            self._count_numbers(cells)
             return
-        whole = numbers[np.isfinite(numbers)]
-        if not self.codes and (whole == np.floor(whole)).all():
-            self.codes = bool(pc.any(pc.match_substring_regex(cells, LEADING_ZERO)).as_py())
         self._take(numbers)
+        self.n_numbers += int((~np.isnan(numbers)).sum())
+        if not self.codes and not self.fractions:
+            self.codes = bool(pc.any(pc.match_substring_regex(cells, CODE)).as_py())
 
     def _tells_styles_apart(self, cells: pa.Array) -> bool:
         """Whether a dot shows which of the ways with another decimal mark are out of question."""
         others = self.styles & {k for k, style in enumerate(STYLES) if style.decimal != "."}
         return bool(others) and bool(pc.any(pc.match_substring(cells, ".")).as_py())
 
-    def _read(self, cells: pa.Array) -> Floats | None:
-        """Strike out the ways in which these texts cannot be read; return them as numbers."""
+    def _strike_out(self, cells: pa.Array) -> Floats | None:
+        """Keep the ways in which these texts can be read; return them as numbers if they are."""
+        if cells.null_count == len(cells):
+            return np.full(len(cells), np.nan)
         found = {k: as_numbers(cells, STYLES[k]) for k in sorted(self.styles)}
         known = {k: numbers for k, numbers in found.items() if numbers is not None}
         self.styles &= set(known)
-        if known:
-            return known[min(known)]
-        self.formats = [f for f in self.formats if as_days(cells, f) is not None]
-        if self.boolean:
-            words = pc.is_in(pc.utf8_lower(cells), value_set=pa.array([*BOOLEANS, None]))
-            self.boolean = bool(pc.all(words, min_count=0).as_py())
-        return None
+        words = pc.is_in(pc.utf8_lower(cells), value_set=pa.array([*BOOLEANS, None], pa.string()))
+        self.boolean = self.boolean and bool(pc.all(words, min_count=0).as_py())
+        self.formats = [] if known else [f for f in self.formats if as_days(cells, f) is not None]
+        return known[min(known)] if known else None
+
+    def _count_numbers(self, cells: pa.Array) -> None:
+        """Count the numbers among texts, and note the first that is none."""
+        fits = pc.fill_null(pc.match_substring_regex(cells, ANY_NUMBER), True)
+        self.n_numbers += int(pc.sum(fits).as_py() or 0) - cells.null_count
+        if self.odd is None and not pc.all(fits, min_count=0).as_py():
+            place = pc.index(fits, pa.scalar(False)).as_py()
+            self.odd = self.rows + place, cells[place].as_py()
 
     def _take(self, numbers: Floats) -> None:
         """Take in numbers, NaN for gaps."""
         missing = np.isnan(numbers)
-        infinite = np.isinf(numbers)
-        if self.infinite is None and infinite.any():
-            self.infinite = self.rows + int(infinite.argmax())
-        if not missing.all():
-            self.least = min(self.least, float(np.nanmin(numbers)))
-            self.greatest = max(self.greatest, float(np.nanmax(numbers)))
-        if self.counting:
-            steps = np.diff(np.concatenate([[self._last], numbers]) if self.rows else numbers)
-            self.counting = bool((steps == 1.0).all())
-            self._last = float(numbers[-1]) if len(numbers) else self._last
         self.gaps += int(missing.sum())
-        self.rows += len(numbers)
+        known = numbers[np.isfinite(numbers)]
+        self.fractions = self.fractions or bool((known != np.floor(known)).any())
 
     def kind(self, style: int) -> str:
         """Return what the column holds, where numbers are written in a style."""
         if self.typed is not None:
             return self.typed
-        if self.gaps == self.rows:
-            return "number"
         if style in self.styles:
-            return "category" if self.codes else "number"
+            return "category" if self.codes and not self.fractions else "number"
         if self.boolean:
             return "boolean"
         return "date" if self.formats else "category"
@@ -224,17 +248,41 @@ def profiles(source: Source, numbers: Sequence[int]) -> list[Profile]:
         for number, profile, cells in zip(numbers, found, chunk, strict=True):
             try:
                 profile.add(cells, source.reading.na_values)
-            except pa.ArrowException as error:
+            except (pa.ArrowException, ValueError, OverflowError) as error:
                 raise InputError(
-                    one_line(f"{source.label}: column {source.names[number]!r}: {error}; drop it")
+                    f"{source.label}: column {quoted(source.names[number])} cannot be read "
+                    f"({shown(str(error), 200)}): convert or drop it"
                 ) from None
     return found
 
 
-def choose_style(
-    found: Sequence[Profile], decimal: str | None, sep: str
-) -> tuple[int, Callable[[str], str]]:
-    """Return how the file writes numbers, and what to say of a name that was read so.
+class Marks(NamedTuple):
+    """How a file writes numbers.
+
+    Parameters
+    ----------
+    style
+        Number of the style in `STYLES`.
+    rival
+        Of another style in which as many columns are numbers; None where there is none.
+    """
+
+    style: int
+    rival: int | None
+
+    def told(self) -> str:
+        """Return what to say of a column whose numbers are not plain."""
+        decimal, thousands, _ = STYLES[self.style]
+        mark = f"read with thousands marked by {thousands!r}" if thousands else ""
+        comma = "read with a decimal comma" if decimal == "," else ""
+        told = mark if thousands and decimal == "." else comma + " and thousands" * bool(mark)
+        if self.rival is None:
+            return told
+        return f"{told} (if that is wrong: --decimal {STYLES[self.rival].decimal})"
+
+
+def choose_style(found: Sequence[Profile], decimal: str | None, sep: str) -> Marks:
+    """Return how the file writes numbers.
 
     The style in which most columns are numbers; of several, plain numbers before decimal commas
     before marked thousands, but thousands before decimal commas where commas separate columns.
@@ -244,14 +292,9 @@ def choose_style(
     texts = [p for p in found if p.typed is None and p.gaps < p.rows]
     counts = {k: sum(k in p.styles for p in texts) for k in order}
     best = max(order, key=lambda k: (counts[k], -order.index(k)))
-    rivals = [k for k in order if counts[k] == counts[best] > counts[0] and k != best]
-
-    def told(name: str) -> str:
-        style = STYLES[best]
-        if not style.pattern:
-            return ""
-        mark = f"thousands marked by {style.thousands!r}" if style.thousands else "decimal comma"
-        other = f"; if that is wrong: --decimal {STYLES[rivals[0]].decimal}" if rivals else ""
-        return f"{name} read with {mark}{other}"
-
-    return best, told
+    rivals = [
+        k for k in order
+        if counts[k] == counts[best] > counts.get(0, 0)
+        and STYLES[k].decimal != STYLES[best].decimal
+    ]  # fmt: skip
+    return Marks(best, rivals[0] if rivals else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.problems.problem import Problem
-from bench.problems.table.read import one_line
+from bench.problems.table.words import listed, one_line, plural, shown
 
 MOST_COLUMNS = 40
 NAME_WIDTH = 28
@@ -32,22 +32,20 @@ def describe(problem: Problem) -> str:
         if reading.thousands:
             marks += f", thousands marked by {reading.thousands!r}"
         lines.append(f"Read as {reading.encoding}, {marks}")
-    lines.append(f"Target: {one_line(target.name)}: {one_line(target.told)}")
+    lines.append(f"Target: {shown(target.name)}: {one_line(target.told)}")
     if target.classes:
-        shown = ", ".join(one_line(c) for c in target.classes[:10])
-        lines.append(f"Classes: {shown}{', ...' if len(target.classes) > 10 else ''}")
+        lines.append(f"Classes: {listed(target.classes, 10)}")
     lines.append(
         f"Rows: {table.n_rows:,}; {problem.n_train:,} to train, {len(problem.X_test):,} held out"
         + (f", {table.n_rows_dropped:,} left out" if table.n_rows_dropped else "")
     )
-    lines.append(f"Features: {problem.X_train.shape[1]}")
+    lines.append(f"Features: {problem.X_train.shape[1]:,}")
     lines.append("Columns:")
     for column in table.columns[:MOST_COLUMNS]:
-        name = one_line(column.name)
-        name = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 3]}..."
-        gaps = f"{column.n_missing:,} gaps" if column.n_missing else ""
+        name = shown(column.name, NAME_WIDTH)
+        gaps = plural(column.n_missing, "gap") if column.n_missing else ""
         told = one_line(column.told) if column.kind != "target" else ""
         lines.append(f"  {name:{NAME_WIDTH}}  {column.kind:9} {gaps:12} {told}".rstrip())
     if len(table.columns) > MOST_COLUMNS:
-        lines.append(f"  and {len(table.columns) - MOST_COLUMNS} more")
+        lines.append(f"  and {len(table.columns) - MOST_COLUMNS:,} more")
     return "\n".join(lines)

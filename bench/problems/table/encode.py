@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from bench.errors import InputError
 from bench.problems.prepare import CONSTANT
 from bench.problems.table.columns import STYLES
-from bench.problems.table.read import Source, one_line, open_source
+from bench.problems.table.read import Source, open_source
 from bench.problems.table.schema import Column, Reading, Table
 from bench.problems.table.values import GAP, Wanted, read_columns
+from bench.problems.table.words import plural, shown
 
 GAP_LEVEL = "missing"  # the level of a category's gaps
 OTHER = "other"  # the feature of rare levels
@@ -23,7 +25,7 @@ LEAST_ROWS, LEAST_SHARE = 5, 0.005  # of the training rows: levels with fewer ar
 MOST_FEATURES = 30  # levels with a feature of their own, the most frequent
 
 Rows = NDArray[np.int64]
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,38 @@ def fitted_value(column: Column, values: Array, train: Rows, missing: str) -> Co
     """
     mine = values[train].astype(np.float64)
     known = mine[~np.isnan(mine)]
+    if not len(known):
+        return dropped(column, "all gaps in the training rows")
     gaps = len(known) < len(mine)
-    fill = 0.0
-    if len(known):
-        if missing == "most_frequent":
-            found, counts = np.unique(known, return_counts=True)
-            fill = float(found[counts.argmax()])
-        else:
-            fill = float(np.median(known))
-    fill += column.offset
+    if not gaps and known.min() == known.max():
+        return dropped(column, "the same value in every training row")
+    if missing == "most_frequent":
+        found, counts = np.unique(known, return_counts=True)
+        fill = float(found[counts.argmax()]) + column.offset
+    else:
+        fill = float(np.median(known)) + column.offset
     told = [column.told] if column.told else []
-    if column.n_missing:
+    if column.n_missing and missing in ("median", "most_frequent"):
         how = "most frequent value" if missing == "most_frequent" else "median"
-        shown = f"day {fill:.0f} since 1970" if column.kind == "date" else f"{fill:.6g}"
-        told.append(f"gaps filled with the {how} {shown}")
+        told.append(f"gaps filled with the {how} {_shown_value(fill, column.kind)}")
     if gaps:
-        told.append("an indicator column added")
-    name = column.name
-    features = (name, f"{name} is missing") if gaps else (name,)
+        told.append("indicator column added")
+    if column.n_missing and missing == "drop":
+        told.append("rows with gaps left out")
+    features = (column.name, f"{column.name} is missing") if gaps else (column.name,)
     return replace(column, told=", ".join(told), fill=fill, indicator=gaps, features=features)
+
+
+def _shown_value(value: float, kind: str) -> str:
+    """Return a value as people write it."""
+    if kind == "date":
+        return str((pd.Timestamp(0) + pd.Timedelta(days=value)).date())
+    return f"{value:.6g}"
+
+
+def dropped(column: Column, why: str) -> Column:
+    """Return a column that is left out, with the reason."""
+    return Column(column.name, "dropped", column.n_missing, f"dropped: {why}")
 
 
 def fitted_category(
@@ -86,43 +101,91 @@ def fitted_category(
         As of `fitted_value`.
     """
     counts = np.bincount(codes[train].astype(np.int64) + 1, minlength=len(levels) + 1)
-    found = dict(zip(levels, counts[1:].tolist(), strict=True))
+    found = {level: n for level, n in zip(levels, counts[1:].tolist(), strict=True) if n}
+    if not found:
+        return dropped(column, "all gaps in the training rows")
     fill = GAP_LEVEL
-    while fill in found:
+    while fill in levels:
         fill += "_"
     if missing == "most_frequent":
         fill = min(found, key=lambda level: (-found[level], level))
-    if column.n_missing:
+    if counts[0]:
         found[fill] = found.get(fill, 0) + int(counts[0])
+    if len(found) == 1:
+        return dropped(column, "the same value in every training row")
     limit = max(LEAST_ROWS, LEAST_SHARE * len(train))
     frequent = sorted(found, key=lambda level: (-found[level], level))
-    kept = [level for level in frequent if found[level] >= limit][:MOST_FEATURES]
-    pooled = sorted(set(found) - set(kept))
-    told = f"one-hot encoded, {len(kept)} levels"
+    kept = sorted([level for level in frequent if found[level] >= limit][:MOST_FEATURES])
+    pooled = tuple(sorted(set(found) - set(kept)))
+    names = [*kept, *([OTHER] if pooled else [])]
+    if len(names) == 1:
+        return dropped(column, f"{plural(len(pooled), 'level')}, all rare")
+    told = [
+        *([column.told] if column.told else []),
+        f"one-hot encoded, {plural(len(kept), 'level')}",
+    ]
     if pooled:
-        told += f", {len(pooled)} rare ones pooled"
-    if column.n_missing:
-        filled = "the most frequent level" if missing == "most_frequent" else "a level of their own"
-        told += f", gaps take {filled}"
-    names = [*sorted(kept), *([OTHER] if pooled else [])]
+        told.append(f"{plural(len(pooled), 'rare level')} pooled as one more")
+    if column.n_missing and missing == "drop":
+        told.append("rows with gaps left out")
+    elif column.n_missing:
+        own = f"a level of their own ({fill})" + ", which is rare" * (fill in pooled)
+        told.append(
+            f"gaps take {own if missing == 'median' else f'the most frequent, {shown(fill)}'}"
+        )
     return replace(
         column,
-        told=told,
+        told=", ".join(told),
         fill=fill,
-        levels=tuple(sorted(kept)),
-        pooled=tuple(pooled),
+        levels=tuple(kept),
+        pooled=pooled,
         features=tuple(f"{column.name} = {name}" for name in names),
     )
 
 
-def filled(column: Column, values: Array) -> NDArray[np.float32]:
-    """Return the values of a column, less its offset, with gaps filled."""
+def positions(columns: Sequence[Column]) -> dict[str, list[int]]:
+    """Return where the features of each column stand in X.
+
+    Parameters
+    ----------
+    columns
+        Number, date and boolean columns first, in that order, then categories.
+    """
+    valued = [column.name for column in columns if column.kind != "category"]
+    places = {name: [j] for j, name in enumerate(valued)}
+    n_features = len(places)
+    for column in columns:
+        for _ in column.features[len(places.get(column.name, [])) :]:
+            places.setdefault(column.name, []).append(n_features)
+            n_features += 1
+    return places
+
+
+def features_of(
+    column: Column, values: Array, levels: Sequence[str]
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """Yield the features of a column in the order of their names, with the offset they lack.
+
+    Parameters
+    ----------
+    column
+        As it was fitted.
+    values
+        What was read: numbers less the column's offset, NaN for gaps; codes of a category.
+    levels
+        Texts of the codes.
+    """
+    if column.kind == "category":
+        yield from ((0.0, feature) for feature in _level_features(column, values, levels))
+        return
     assert isinstance(column.fill, float)
-    fill = np.float32(column.fill - column.offset)
-    return np.where(np.isnan(values), fill, values).astype(np.float32)
+    gaps = np.isnan(values)
+    yield column.offset, np.where(gaps, np.float32(column.fill - column.offset), values)
+    if column.indicator:
+        yield 0.0, gaps.astype(np.float32)
 
 
-def level_features(
+def _level_features(
     column: Column, codes: Array, levels: Sequence[str]
 ) -> Iterator[NDArray[np.float32]]:
     """Yield a column of 0 and 1 for each level of a category, and one for the pooled ones.
@@ -131,22 +194,31 @@ def level_features(
     """
     places = {level: k for k, level in enumerate(column.levels)}
     other = len(column.levels)
-    place = np.array([places.get(level, other) for level in levels] + [0])
-    place[GAP] = places.get(str(column.fill), other)  # the last, where codes of gaps point
-    mine = place[codes.astype(np.int64)]
+    # The last is where the code of gaps points
+    place = np.array([places.get(level, other) for level in (*levels, str(column.fill))])
+    mine = place[codes]
     for k in range(len(column.features)):
         yield (mine == k).astype(np.float32)
 
 
-def standardization(feature: NDArray[np.float32], train: Rows) -> tuple[float, float]:
-    """Return mean and deviation over the training split; 1 in place of a deviation of nearly 0."""
-    mine = feature[train].astype(np.float64)
-    mean, deviation = float(mine.mean()), float(mine.std())
-    flat = deviation <= CONSTANT * float(np.abs(mine).max())
+def standardization(feature: NDArray[np.float32], offset: float) -> tuple[float, float]:
+    """Return mean and deviation of training rows; 1 in place of a deviation of nearly 0."""
+    mine = feature.astype(np.float64)
+    mean, deviation = float(mine.mean()) + offset, float(mine.std())
+    flat = deviation <= CONSTANT * float(np.abs(mine + offset).max())
     return mean, 1.0 if flat else deviation
 
 
-def wanted_columns(columns: Sequence[Column], source: Source, reading: Reading) -> list[Wanted]:
+def standardized(
+    feature: NDArray[np.float32], offset: float, mean: float, scale: float
+) -> NDArray[np.float64]:
+    """Return (feature + offset - mean) / scale."""
+    return (feature.astype(np.float64) - (mean - offset)) / scale
+
+
+def wanted_columns(
+    columns: Sequence[Column], source: Source, reading: Reading, n_rows: int = 0
+) -> list[Wanted]:
     """Return what is to be read of a source for these columns, in their order.
 
     Raises
@@ -165,7 +237,8 @@ def wanted_columns(columns: Sequence[Column], source: Source, reading: Reading) 
             gaps=reading.na_values,
             style=style,
             date_format=column.date_format,
-            offset=column.offset,
+            offset=column.offset if column.features else None,
+            n_rows=n_rows,
         )
         for column in columns
     ]
@@ -180,72 +253,38 @@ def encode(table: Table, source: str | Path | pd.DataFrame) -> tuple[NDArray[np.
     opened = open_source(source, options)
     columns = [*table.valued, *table.categories]
     wanted = wanted_columns(columns, opened, own)
-    n_rows = read_columns(opened, wanted)
-    if not n_rows:
-        raise InputError(f"{opened.label}: no rows below the names of the columns")
-    arrays = [column.values() for column in wanted]
-    keep = kept_rows(table, opened, columns, arrays)
-    X = np.empty((int(keep.sum()), len(table.mean)), np.float32)
-    features = ordered_features(columns, arrays, [list(w.levels) for w in wanted])
-    for j, (offset, feature) in enumerate(features):
-        X[:, j] = (feature[keep] - (table.mean[j] - offset)) / table.scale[j]
-    if not np.isfinite(X).all():
-        raise InputError(f"{opened.label}: infinite numbers: mend or remove them")
-    return X, np.flatnonzero(keep) + 1
+    if not read_columns(opened, wanted):
+        raise InputError(f"{opened.label}: no rows below the names of the columns: add some")
+    every = np.ones(len(wanted[0].values()), bool)
+    keep = np.flatnonzero(known_rows(opened, wanted, table.options.missing, every))
+    X = np.empty((len(keep), len(table.mean)), np.float32)
+    places = positions(columns)
+    for column, read in zip(columns, wanted, strict=True):
+        features = features_of(column, read.values()[keep], list(read.levels))
+        for j, (offset, feature) in zip(places[column.name], features, strict=True):
+            X[:, j] = standardized(feature, offset, table.mean[j], table.scale[j])
+    return X, keep + 1
 
 
-def kept_rows(
-    table: Table, source: Source, columns: Sequence[Column], arrays: Sequence[Array]
+def known_rows(
+    source: Source, wanted: Sequence[Wanted], missing: str, rows: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return which rows are encoded: all, but for rows with gaps where the options say so."""
-    keep = np.ones(len(arrays[0]), bool)
-    if table.options.missing not in ("drop", "error"):
-        return keep
-    for column, values in zip(columns, arrays, strict=True):
-        gaps = is_gap(values)
-        if gaps.any() and table.options.missing == "error":
-            raise gap_error(source, column.name, int(gaps.argmax()))
-        keep &= ~gaps
-    return keep
+    """Return which of these rows are used: all, but for rows with gaps where `missing` says so.
 
-
-def is_gap(values: Array) -> NDArray[np.bool_]:
-    """Return where a column has gaps."""
-    return values == GAP if values.dtype == np.int32 else np.isnan(values)
-
-
-def gap_error(source: Source, name: str, row: int) -> InputError:
-    """Refuse a gap in a row (0-based)."""
-    return InputError(
-        one_line(
-            f"{source.label}: column {name!r}, row {row + 2}: a gap, and --missing is error: "
-            "fill it, or choose --missing median"
-        )
-    )
-
-
-def ordered_features(
-    columns: Sequence[Column],
-    arrays: Sequence[Array],
-    levels: Sequence[Sequence[str]],
-) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Yield the features in the order of X, each with the offset that its values lack.
-
-    Parameters
-    ----------
-    columns
-        Number, date and boolean columns first, in that order, then categories.
-    arrays, levels
-        What was read of each.
+    Raises
+    ------
+    InputError
+        For a gap where `missing` is "error".
     """
-    pairs = list(zip(columns, arrays, strict=True))
-    for column, values in pairs:
-        if column.kind != "category":
-            yield column.offset, filled(column, values)
-    for column, values in pairs:
-        if column.kind != "category" and column.indicator:
-            yield 0.0, np.isnan(values).astype(np.float32)
-    for (column, codes), texts in zip(pairs, levels, strict=True):
-        if column.kind == "category":
-            for feature in level_features(column, codes, texts):
-                yield 0.0, feature
+    if missing not in ("drop", "error"):
+        return rows
+    for column in wanted:
+        values = column.values()
+        gaps = rows & (values == GAP if column.kind == "category" else np.isnan(values))
+        if gaps.any() and missing == "error":
+            raise InputError(
+                f"{source.cell(column.name, int(gaps.argmax()))}: a gap, and --missing is error: "
+                "fill it, or choose --missing median"
+            )
+        rows = rows & ~gaps
+    return rows

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.problems.prepare import split
 from bench.problems.problem import Problem
-from bench.problems.table.columns import STYLES, Profile, choose_style, profiles
+from bench.problems.table.columns import STYLES, Marks, Profile, choose_style, profiles
 from bench.problems.table.encode import (
     Array,
+    Rows,
     Split,
+    dropped,
+    features_of,
     fitted_category,
     fitted_value,
-    gap_error,
-    is_gap,
-    ordered_features,
+    known_rows,
+    positions,
     standardization,
+    standardized,
     wanted_columns,
 )
 from bench.problems.table.options import TableOptions
-from bench.problems.table.read import Source, one_line, open_source
+from bench.problems.table.read import Source, open_source
 from bench.problems.table.schema import VALUED, Column, Reading, Table, Target
-from bench.problems.table.target import Labels, read_target
+from bench.problems.table.target import MOSTLY, Labels, labels_of, wanted_target
 from bench.problems.table.values import MOST_LEVELS, Wanted, read_columns
+from bench.problems.table.words import listed, one_line, plural, quoted, shown
 from kernels import Network
 
 HIDDEN = 32
+LEAST_TABLE = 10  # rows
+# Folders of the program's own studies and files
 RESERVED = (
     "notes", "digits", "iris", "wine", "breast_cancer", "diabetes", "all", "reference", "history",
 )  # fmt: skip
@@ -49,7 +54,6 @@ class Read:
     reading: Reading
     columns: list[Column]
     wanted: list[Wanted]
-    arrays: list[Array]
     labels: Labels
     n_rows: int
 
@@ -75,269 +79,279 @@ def load_table(source: str | Path | pd.DataFrame, options: TableOptions) -> Prob
         In one line, for what cannot be read or learned from; names file, column, row, way out.
     """
     opened = open_source(source, options)
-    if options.target is None:
-        listed = ", ".join(opened.names[:12])
-        raise InputError(
-            one_line(f"{opened.label}: --target names the column to predict, one of {listed}")
-        )
+    _check_names(opened, options)
     read, left_out = _read(opened, options)
-    used = _used_rows(read, options)
-    parts = _split(read, used, options)
-    columns = [
-        _fitted(column, wanted, values, parts.train, options.missing)
-        for column, wanted, values in zip(read.columns, read.wanted, read.arrays, strict=True)
-    ]
-    return _problem(read, left_out, columns, parts, options)
+    parts = _split(read, options)
+    fitted = []
+    for column, wanted in zip(read.columns, read.wanted, strict=True):
+        fitted.append(_fitted(column, wanted, parts.train, options.missing))
+    left_out += [column for column in fitted if column.kind == "dropped"]
+    pairs = [(c, w) for c, w in zip(fitted, read.wanted, strict=True) if c.kind != "dropped"]
+    read.columns, read.wanted = _named_apart(c for c, _ in pairs), [w for _, w in pairs]
+    _check_features(read, left_out)
+    return _problem(read, left_out, parts, options)
+
+
+def _check_names(source: Source, options: TableOptions) -> None:
+    """Refuse names of columns that are not there, or make no sense together."""
+    if options.target is None:
+        raise InputError(
+            f"{source.label}: --target names the column to predict, one of {listed(source.names)}"
+        )
+    target = str(options.target)
+    if len(source.names) == 1:
+        found = f" was found with the separator {source.reading.sep!r}: --sep gives another, and"
+        raise InputError(
+            f"{source.label}: only one column{found if source.reading.format == 'csv' else ':'} "
+            "a table needs a target and a feature"
+        )
+    source.index(target, "--target")
+    for option, names in (("--drop", options.drop), ("--features", options.features or ())):
+        for name in names:
+            source.index(name, option)
+            if name == target:
+                raise InputError(
+                    f"{source.label}: {option} names the target {quoted(name)}: leave it out there"
+                )
 
 
 def _read(source: Source, options: TableOptions) -> tuple[Read, list[Column]]:
     """Decide what the columns hold, and read them; also the columns that are left out."""
     chosen, left_out = _chosen(source, options)
     target = source.index(str(options.target), "--target")
-    found = dict(zip(chosen, profiles(source, chosen), strict=True))
-    labels_profile = profiles(source, [target])[0]
-    n_rows = labels_profile.rows
-    if not n_rows:
-        raise InputError(f"{source.label}: no rows below the names of the columns")
-    everything = [*found.values(), labels_profile]
-    style, told = choose_style(everything, options.decimal, source.reading.sep)
-    reading = replace(
-        source.reading, decimal=STYLES[style].decimal, thousands=STYLES[style].thousands
-    )
-    columns = [_understood(source, k, p, style, told) for k, p in found.items()]
+    *found, labels_found = profiles(source, [*chosen, target])
+    if not labels_found.rows:
+        raise InputError(f"{source.label}: no rows below the names of the columns: add some")
+    marks = choose_style([*found, labels_found], options.decimal, source.reading.sep)
+    style = STYLES[marks.style]
+    reading = replace(source.reading, decimal=style.decimal, thousands=style.thousands)
+    columns = [
+        _understood(source, number, profile, marks)
+        for number, profile in zip(chosen, found, strict=True)
+    ]
     left_out += [c for c in columns if c.kind == "dropped"]
     kept = [c for kind in (*VALUED, "category") for c in columns if c.kind == kind]
-    kept = [replace(c, offset=_offset(found[source.names.index(c.name)])) for c in kept]
-    wanted = wanted_columns(kept, source, reading)
-    labels = read_target(source, target, labels_profile, style, options)
-    if kept:
-        read_columns(source, wanted)
-    arrays = [column.values() for column in wanted]
-    read = Read(source, reading, kept, wanted, arrays, labels, n_rows)
-    left_out += _drop_identifiers(read)
-    if not read.columns:
-        why = "; ".join(f"{c.name}: {c.told}" for c in left_out[:5]) or "there is no other column"
-        raise InputError(
-            one_line(f"{source.label}: no column is left to learn from ({why}): see --features")
-        )
+    wanted = wanted_columns(kept, source, reading, labels_found.rows)
+    targets = wanted_target(source, target, labels_found, marks.style, options)
+    read_columns(source, [*wanted, *targets])
+    labels = labels_of(targets, source, options)
+    kept = [replace(c, offset=w.offset or 0.0) for c, w in zip(kept, wanted, strict=True)]
+    read = Read(source, reading, kept, wanted, labels, labels_found.rows)
+    left_out += _drop_useless(read, options)
+    _check_features(read, left_out)
     return read, left_out
 
 
 def _chosen(source: Source, options: TableOptions) -> tuple[list[int], list[Column]]:
     """Numbers of the columns to learn from, and the columns that the user left out."""
-    target = str(options.target)
-    source.index(target, "--target")
-    for name in options.drop:
-        source.index(name, "--drop")
-        if name == target:
-            raise InputError(one_line(f"--drop leaves out the target {name!r}: name another"))
-    for name in options.features or ():
-        source.index(name, "--features")
-        if name == target:
-            raise InputError(one_line(f"--features holds the target {name!r}: leave it out"))
-    others = [name for name in source.names if name != target]
-    dropped = dict.fromkeys(options.drop, "left out by --drop")
+    others = [name for name in source.names if name != str(options.target)]
+    left_out = dict.fromkeys(options.drop, "left out by --drop")
     if options.features is not None:
-        rest = set(others) - set(options.features)
-        dropped = dict.fromkeys(rest, "not among --features") | dropped
-    chosen = [source.names.index(name) for name in others if name not in dropped]
-    return chosen, [Column(n, "dropped", told=dropped[n]) for n in others if n in dropped]
+        rest = [name for name in others if name not in set(options.features)]
+        left_out = dict.fromkeys(rest, "not among --features") | left_out
+    chosen = [k for k, name in enumerate(source.names) if name in set(others) - set(left_out)]
+    return chosen, [Column(n, "dropped", told=left_out[n]) for n in others if n in left_out]
 
 
-def _understood(source: Source, number: int, profile: Profile, style: int, told: object) -> Column:
+def _understood(source: Source, number: int, profile: Profile, marks: Marks) -> Column:
     """Return a column's kind, or why it is of no use."""
-    name, kind = source.names[number], profile.kind(style)
+    kind = profile.kind(marks.style)
+    column = Column(source.names[number], kind, profile.gaps)
     if kind == "":
         raise InputError(
-            one_line(
-                f"{source.label}: column {name!r} holds neither numbers, dates nor texts: "
-                "leave it out with --drop"
-            )
+            f"{source.label}: column {quoted(column.name)} holds neither numbers, dates nor "
+            "texts: leave it out with --drop"
         )
-    if profile.infinite is not None and kind in ("number", "date"):
-        raise InputError(
-            one_line(
-                f"{source.label}: column {name!r}, row {profile.infinite + 2}: an infinite number: "
-                "mend it, or name it in --na-values"
-            )
-        )
-    largest = max(abs(profile.least), abs(profile.greatest))
-    if kind == "number" and profile.gaps < profile.rows and largest > np.finfo(np.float32).max / 4:
-        raise InputError(
-            one_line(
-                f"{source.label}: column {name!r} holds {largest:.3g}, too large for 32-bit "
-                "numbers: rescale it, or leave it out with --drop"
-            )
-        )
-    about = {"name": name, "n_missing": profile.gaps}
-    useless = _useless(profile, kind)
-    if useless:
-        return Column(kind="dropped", told=useless, **about)  # type: ignore[arg-type]
-    text = profile.typed is None
-    if kind == "date":
-        form = profile.formats[0] if text else None
-        said = (
-            f"became the number of days since 1970 ({form})" if form else "became days since 1970"
-        )
-        if text and {"%d/%m/%Y", "%m/%d/%Y"} <= set(profile.formats):
-            said += ", the day first"
-        return Column(kind=kind, told=said, date_format=form, **about)  # type: ignore[arg-type]
-    if kind == "number":
-        plain = not text or 0 in profile.styles
-        said = "" if plain else str(told(name)).removeprefix(f"{name} ")  # type: ignore[operator]
-        return Column(kind=kind, told=said, **about)  # type: ignore[arg-type]
-    if kind == "boolean":
-        return Column(kind=kind, told="0 and 1", levels=("False", "True"), **about)  # type: ignore[arg-type]
-    return Column(kind=kind, **about)  # type: ignore[arg-type]
-
-
-def _useless(profile: Profile, kind: str) -> str:
-    """Why nothing can be learned from a column, or nothing."""
     if profile.gaps == profile.rows:
-        return "dropped: all gaps"
-    if kind not in ("number", "date"):
+        return dropped(column, "all gaps")
+    if kind == "boolean":
+        return replace(column, told="0 and 1", levels=("False", "True"))
+    if kind == "date":
+        return _understood_date(column, profile)
+    if kind == "number":
+        plain = profile.typed is not None or 0 in profile.styles
+        return replace(column, told="" if plain and marks.style == 0 else marks.told())
+    return replace(column, told=_mistakes(source, profile))
+
+
+def _understood_date(column: Column, profile: Profile) -> Column:
+    """Return a column of dates, with what became of them."""
+    told = "became days since 1970"
+    if profile.typed is not None:
+        return replace(column, told=told)
+    form = profile.formats[0]
+    shape = {f.translate(_DAY_AND_MONTH) for f in profile.formats}
+    if len(profile.formats) > len(shape):
+        told += f", read with the day first ({form}; if that is wrong, write YYYY-MM-DD)"
+    elif form != "ISO8601":
+        told += f", read as {form}"
+    return replace(column, told=told, date_format=form)
+
+
+_DAY_AND_MONTH = str.maketrans("dm", "xx")
+
+
+def _mistakes(source: Source, profile: Profile) -> str:
+    """Say which cell keeps a column of texts from being one of numbers, if few cells do."""
+    known = profile.rows - profile.gaps
+    if profile.typed is not None or profile.codes or profile.n_numbers < MOSTLY * known:
         return ""
-    if profile.least == profile.greatest and not profile.gaps:
-        return "dropped: the same value in every row"
-    if kind == "number" and profile.counting and profile.rows > 2:
-        return "dropped: counts the rows"
-    return ""
+    if profile.odd is None:
+        return "texts, for its numbers are written in another way than those of other columns"
+    row, cell = profile.odd
+    return f"texts, for {quoted(cell)} in row {source.row(row)} is no number"
 
 
-def _offset(profile: Profile) -> float:
-    """Return a number amid the column's values, so that differences survive rounding."""
-    middle = profile.least / 2 + profile.greatest / 2
-    return float(np.float64(middle)) if np.isfinite(middle) else 0.0
+def _drop_useless(read: Read, options: TableOptions) -> list[Column]:
+    """Take out the columns from which nothing can be learned, and return them."""
+    reasons = [
+        _useless(column, wanted, options)
+        for column, wanted in zip(read.columns, read.wanted, strict=True)
+    ]
+    out = [
+        dropped(column, "; ".join(filter(None, [why, column.told * (column.kind == "category")])))
+        for column, why in zip(read.columns, reasons, strict=True)
+        if why
+    ]
+    kept = [k for k, why in enumerate(reasons) if not why]
+    read.columns = [read.columns[k] for k in kept]
+    read.wanted = [read.wanted[k] for k in kept]
+    return out
 
 
-def _drop_identifiers(read: Read) -> list[Column]:
-    """Take out categories with one level, or with levels that tell rows apart; return them."""
-    dropped = []
-    for k in reversed(range(len(read.columns))):
-        column, n_levels = read.columns[k], len(read.wanted[k].levels)
-        if column.kind != "category":
-            continue
-        known = read.n_rows - column.n_missing
-        why = ""
-        if n_levels > max(FEW_LEVELS, IDENTIFYING * known) or n_levels > MOST_LEVELS:
-            why = f"dropped: {n_levels:,} different texts in {known:,} rows, like an identifier"
-        elif n_levels == 1 and not column.n_missing:
-            why = "dropped: the same value in every row"
-        if why:
-            dropped.append(replace(column, kind="dropped", told=why))
-            for part in (read.columns, read.wanted, read.arrays):
-                del part[k]
-    return dropped[::-1]
+def _useless(column: Column, wanted: Wanted, options: TableOptions) -> str:
+    """Why nothing can be learned from a column, or nothing."""
+    values = wanted.values()
+    known = len(values) - column.n_missing
+    gaps_tell = column.n_missing and options.missing == "median"
+    if column.kind == "category":
+        n_levels = len(wanted.levels)
+        if n_levels > max(FEW_LEVELS, min(IDENTIFYING * known, MOST_LEVELS)):
+            count = f"more than {MOST_LEVELS:,}" if n_levels > MOST_LEVELS else f"{n_levels:,}"
+            return f"{count} different texts in {known:,} rows, like an identifier"
+        return "the same value in every row" if n_levels == 1 and not gaps_tell else ""
+    if np.nanmin(values) == np.nanmax(values):
+        return "" if gaps_tell else "the same value in every row"
+    counts = column.kind == "number" and options.features is None and _counts_rows(values)
+    return "counts the rows, like an identifier (--features keeps it)" if counts else ""
 
 
-def _used_rows(read: Read, options: TableOptions) -> NDArray[np.int64]:
-    """Row numbers with a target, of enough members, and without gaps where these are not filled."""
-    used = read.labels.known.copy()
-    for column, values in zip(read.columns, read.arrays, strict=True):
-        if options.missing in ("drop", "error"):
-            gaps = is_gap(values) & read.labels.known
-            if options.missing == "error" and gaps.any():
-                raise gap_error(read.source, column.name, int(gaps.argmax()))
-            used &= ~gaps
-    return np.flatnonzero(used)
+def _counts_rows(values: Array) -> bool:
+    """Whether a column holds n successive whole numbers, in any order."""
+    steps = values - values.min()
+    if steps.max() != len(values) - 1 or (steps != np.floor(steps)).any():
+        return False
+    return bool((np.bincount(steps.astype(np.int64)) == 1).all())
 
 
-def _split(read: Read, used: NDArray[np.int64], options: TableOptions) -> Split:
-    """Choose the classes and the split."""
-    label, name = read.source.label, options.target
+def _check_features(read: Read, left_out: Sequence[Column]) -> None:
+    """Refuse a table without a column to learn from."""
+    if read.columns:
+        return
+    why = "; ".join(f"{shown(c.name, 30)}: {shown(c.told)}" for c in left_out[:4])
+    raise InputError(
+        f"{read.source.label}: no feature is left to learn from ({why}): see --features and --drop"
+    )
+
+
+def _split(read: Read, options: TableOptions) -> Split:
+    """Choose rows and classes, and split them."""
+    place = read.source.label
+    keep = known_rows(read.source, read.wanted, options.missing, read.labels.known)
+    used = np.flatnonzero(keep)
     if not len(used):
         raise InputError(
-            one_line(f"{label}: every row has a gap: --missing median fills them, --drop helps too")
+            f"{place}: every row has a gap: --missing median fills them, --drop leaves out columns"
         )
-    rows = read.labels.settle(used, label)
-    codes = read.labels.codes[rows] if read.labels.classes else None
-    n_test = int(np.ceil(options.test_size * len(rows)))
-    n_train = len(rows) - n_test
+    if len(used) >= LEAST_TABLE:
+        used = read.labels.settle(used)
+    n_test = int(np.ceil(options.test_size * len(used)))
+    n_train = len(used) - n_test
     least = max(2, len(read.labels.classes))
-    if min(n_test, n_train) < least or len(rows) < LEAST:
+    if min(n_test, n_train) < least or len(used) < LEAST_TABLE:
         raise InputError(
-            one_line(
-                f"{label}: {len(rows)} usable rows are too few for column {name!r} and --test-size "
-                f"{options.test_size:g}: {n_train} to train and {n_test} to test; at least {LEAST} "
-                f"rows and {least} of each are needed"
-            )
+            f"{place}: {plural(len(used), 'usable row')} are too few for the target "
+            f"{quoted(read.labels.name)} and --test-size {options.test_size:g}, which leaves "
+            f"{n_train} to train and {n_test} to test: a table needs at least {LEAST_TABLE} rows, "
+            f"and {least} of each"
         )
-    train, test = split(len(rows), codes, options.test_size)
-    if codes is None and np.ptp(read.labels.values[rows[train]]) == 0.0:
-        raise InputError(
-            one_line(
-                f"{label}: column {name!r} has one value in all training rows: nothing to learn"
-            )
-        )
-    return Split(rows[train], rows[test])
+    codes = read.labels.codes[used] if read.labels.classes else None
+    train, test = split(len(used), codes, options.test_size)
+    parts = Split(used[train], used[test])
+    read.labels.check_split(parts.train, parts.test)
+    return parts
 
 
-LEAST = 10  # rows
-
-
-def _fitted(
-    column: Column, wanted: Wanted, values: Array, train: NDArray[np.int64], missing: str
-) -> Column:
+def _fitted(column: Column, wanted: Wanted, train: Rows, missing: str) -> Column:
     """Return a column with what the training split says of it."""
     if column.kind == "category":
-        return fitted_category(column, values, list(wanted.levels), train, missing)
-    return fitted_value(column, values, train, missing)
+        return fitted_category(column, wanted.values(), list(wanted.levels), train, missing)
+    return fitted_value(column, wanted.values(), train, missing)
+
+
+def _named_apart(columns: Iterable[Column]) -> list[Column]:
+    """Return the columns with features of which no two have the same name."""
+    taken: set[str] = set()
+    apart = []
+    for column in columns:
+        names = []
+        for name in column.features:
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            names.append(name)
+        apart.append(replace(column, features=tuple(names)))
+    return apart
 
 
 def _problem(
-    read: Read,
-    left_out: Sequence[Column],
-    columns: Sequence[Column],
-    parts: Split,
-    options: TableOptions,
+    read: Read, left_out: Sequence[Column], parts: Split, options: TableOptions
 ) -> Problem:
     """Assemble the arrays feature by feature."""
-    levels = [list(wanted.levels) for wanted in read.wanted]
-    names = feature_names(columns)
+    places = positions(read.columns)
+    n_features = sum(map(len, places.values()))
     X_train, X_test = (
-        np.empty((len(rows), len(names)), np.float32) for rows in (parts.train, parts.test)
+        np.empty((len(rows), n_features), np.float32) for rows in (parts.train, parts.test)
     )
-    mean, scale = np.empty(len(names)), np.empty(len(names))
-    for j, (offset, feature) in enumerate(ordered_features(columns, read.arrays, levels)):
-        centre, scale[j] = standardization(feature, parts.train)
-        mean[j] = centre + offset
-        centre = mean[j] - offset  # as `encode` will have it, to the bit
-        X_train[:, j] = (feature[parts.train] - centre) / scale[j]
-        X_test[:, j] = (feature[parts.test] - centre) / scale[j]
+    names = [""] * n_features
+    mean, scale = np.empty(n_features), np.empty(n_features)
+    read.wanted.reverse()
+    for column in read.columns:
+        wanted = read.wanted.pop()  # its values are not kept beside their features
+        features = features_of(column, wanted.values(), list(wanted.levels))
+        for j, name, (offset, feature) in zip(
+            places[column.name], column.features, features, strict=True
+        ):
+            mean[j], scale[j] = standardization(feature[parts.train], offset)
+            X_train[:, j] = standardized(feature[parts.train], offset, mean[j], scale[j])
+            X_test[:, j] = standardized(feature[parts.test], offset, mean[j], scale[j])
+            names[j] = name
     target, y_train, y_test = read.labels.targets(parts.train, parts.test)
+    n_used = len(parts.train) + len(parts.test)
     table = Table(
         reading=read.reading,
         options=options,
         n_rows=read.n_rows,
-        n_rows_used=len(parts.train) + len(parts.test),
-        n_rows_dropped=read.n_rows - len(parts.train) - len(parts.test),
-        columns=_in_order(read.source.names, [*columns, *left_out], target),
+        n_rows_used=n_used,
+        n_rows_dropped=read.n_rows - n_used,
+        columns=_in_order(read.source.names, [*read.columns, *left_out], target),
         target=target,
         mean=mean,
         scale=scale,
     )
-    stem = Path(read.reading.source).name.split(".")[0] if read.reading.source else "table"
-    file = Path(read.reading.source).name or "A data frame"
     return Problem(
-        name=options.name or study_name(stem),
-        title=one_line(f"{file}, {read.n_rows:,} rows x {len(read.source.names)} columns"),
-        network=network_of(len(names), target),
+        name=options.name or study_name(read.reading.source),
+        title=title(table),
+        network=network_of(n_features, target),
         X_train=X_train,
         y_train=y_train,
         X_test=X_test,
         y_test=y_test,
-        feature_names=names,
+        feature_names=tuple(names),
         class_names=target.classes,
         preparation=preparation(table),
         table=table,
     )
-
-
-def feature_names(columns: Sequence[Column]) -> tuple[str, ...]:
-    """Names of the columns of X, in their order."""
-    valued = [c for c in columns if c.kind != "category"]
-    names = [c.features[0] for c in valued] + [c.features[1] for c in valued if c.indicator]
-    return (*names, *(name for c in columns if c.kind == "category" for name in c.features))
 
 
 def _in_order(
@@ -358,22 +372,32 @@ def network_of(n_features: int, target: Target) -> Network:
     return Network((n_features, HIDDEN, len(target.classes)), "relu", "softmax", "ce")
 
 
-def study_name(stem: str) -> str:
+def study_name(source: str) -> str:
     """Return a folder's name for a file's, other than those of the program's own studies."""
+    stem = Path(source).name.split(".")[0] if source else "table"
     safe = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:100] or "table"
     return f"{safe}_table" if safe in RESERVED else safe
+
+
+def title(table: Table) -> str:
+    """Return the file's name and the size of its table."""
+    file = Path(table.reading.source).name or "A data frame"
+    size = f"{plural(table.n_rows, 'row')} x {plural(len(table.columns), 'column')}"
+    return f"{one_line(file)}, {size}"
 
 
 def preparation(table: Table) -> tuple[str, ...]:
     """Return what was done to the table, a sentence each, gaps first."""
     gaps = [c for c in table.columns if c.n_missing and c.kind not in ("dropped", "target")]
-    told = [f"{c.name}: {c.n_missing:,} gaps; {c.told}." for c in gaps]
+    told = [f"{shown(c.name)}: {plural(c.n_missing, 'gap')}; {c.told}." for c in gaps]
     if table.n_rows_dropped:
-        told.append(f"{table.n_rows_dropped:,} of {table.n_rows:,} rows are left out.")
+        told.append(f"{table.n_rows_dropped:,} of {plural(table.n_rows, 'row')} left out.")
     others = [c for c in table.columns if c.told and c not in gaps]
-    told += [f"{c.name}: {c.told}." for c in others]
-    share = f"{table.options.test_size:g}"
+    told += [f"{shown(c.name)}: {c.told}." for c in others]
     how = "drawn" if table.target.task == "regression" else "stratified by class and drawn"
-    told.append(f"A share of {share} of the rows, {how} with random_state 0, is held out.")
-    told.append("Each feature is standardized by the training split's mean and deviation.")
+    told.append(
+        f"A share of {table.options.test_size:g} of the rows, {how} with random_state 0, is held "
+        "out as the test split."
+    )
+    told.append("Each feature is standardized by the training split's mean and standard deviation.")
     return tuple(told)

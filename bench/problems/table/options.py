@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -61,8 +62,10 @@ class TableOptions:
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)
         for name in ("features", "drop", "na_values"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None or name == "drop":
                 put(name, _texts(name, getattr(self, name)))
+        if self.features == ():
+            raise InputError("features is empty: name the columns to learn from, or leave it out")
         _check(self.missing in MISSING, "missing", f"one of {', '.join(MISSING)}", self.missing)
         _check(self.task in (None, *TASKS), "task", " or ".join(TASKS), self.task)
         size = self.test_size
@@ -82,7 +85,9 @@ class TableOptions:
 _ENC = "an encoding that Python knows, such as utf-8 or latin-1"
 _WORDS = {"sep": "one character, such as ; or tab", "decimal": ". or ,"}
 _CHARACTERS: dict[str, Callable[[str], bool]] = {
-    "sep": lambda sep: len(sep) == 1 and ord(sep) < 128 and sep not in '"\r\n',
+    "sep": lambda sep: (
+        isinstance(sep, str) and len(sep) == 1 and sep in string.punctuation + "\t " and sep != '"'
+    ),
     "decimal": lambda decimal: decimal in (".", ","),
 }
 
@@ -103,9 +108,10 @@ def _texts(name: str, values: object) -> tuple[str, ...]:
 def _known(encoding: str) -> bool:
     """Whether Python has the codec, and it is one of text."""
     try:
-        return isinstance(b"".decode(encoding), str)
+        "1".encode(encoding)
     except (LookupError, TypeError, ValueError):
         return False
+    return bool(encoding)
 
 
 def _safe(name: str) -> bool:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import InputError
+from bench.problems.prepare import CONSTANT
 from bench.problems.problem import Targets
 from bench.problems.table.columns import STYLES, Floats, Profile
 from bench.problems.table.options import TableOptions
-from bench.problems.table.read import Source, one_line
+from bench.problems.table.read import Source
 from bench.problems.table.schema import Target
-from bench.problems.table.values import GAP, Wanted, read_columns
+from bench.problems.table.values import GAP, LARGEST, MOST_LEVELS, Wanted
+from bench.problems.table.words import listed, plural, quoted
 
 MANY = 20  # different numbers: with more the target is a quantity
 MOST_CLASSES = 1000
 MEMBERS = 2  # fewest of a class: one to train and one to test
+MOSTLY = 0.9  # of the known cells of a column: with more numbers the others are mistakes
+
+Rows = NDArray[np.int64]
 
 
 @dataclass
@@ -29,6 +35,8 @@ class Labels:
     ----------
     name, task, told
         As of `Target`.
+    place
+        Start of messages about it.
     values
         float64 (n_rows,) of a regression, NaN for gaps; else empty.
     codes
@@ -45,8 +53,9 @@ class Labels:
     name: str
     task: str
     told: str
+    place: str
     values: Floats = field(default_factory=lambda: np.empty(0))
-    codes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    codes: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     classes: tuple[str, ...] = ()
     n_missing: int = field(init=False)
 
@@ -60,7 +69,7 @@ class Labels:
             return np.asarray(self.codes != GAP)
         return np.asarray(~np.isnan(self.values))
 
-    def settle(self, used: NDArray[np.int64], label: str) -> NDArray[np.int64]:
+    def settle(self, used: Rows) -> Rows:
         """Keep the classes with members enough in these rows; return the rows that are left.
 
         Raises
@@ -69,44 +78,66 @@ class Labels:
             Where fewer than two classes, or a single value, are left.
         """
         if self.task == "regression":
-            if np.ptp(self.values[used]) == 0.0:
-                raise InputError(
-                    one_line(
-                        f"{label}: column {self.name!r} has the value {self.values[used[0]]:g} in "
-                        "every row: there is nothing to predict, choose another --target"
-                    )
-                )
+            self._check_varies(used)
             return used
         counts = np.bincount(self.codes[used], minlength=len(self.classes))
         kept = np.flatnonzero(counts >= MEMBERS)
         if len(kept) < 2:
-            what = f"only the class {self.classes[kept[0]]!r}" if len(kept) else "no class"
+            what = f"only the class {quoted(self.classes[kept[0]])}" if len(kept) else "no class"
             raise InputError(
-                one_line(
-                    f"{label}: column {self.name!r} has {what} with {MEMBERS} rows or more: two "
-                    "classes are needed, choose another --target or --task regression"
-                )
+                f"{self.place} has {what} with {MEMBERS} rows or more: two classes are needed, "
+                "choose another --target or --task regression"
             )
         if len(kept) > MOST_CLASSES:
             raise InputError(
-                one_line(
-                    f"{label}: column {self.name!r} has {len(kept):,} classes: choose another "
-                    "--target, or --task regression for numbers"
-                )
+                f"{self.place} has {len(kept):,} classes: choose another --target, or --task "
+                "regression for numbers"
             )
         rare = [c for c, n in zip(self.classes, counts, strict=True) if 0 < n < MEMBERS]
         if rare:
-            listed = ", ".join(rare[:5]) + (", ..." if len(rare) > 5 else "")
-            self.told += f"; {len(rare)} classes of one row are left out: {listed}"
+            what = plural(len(rare), "class", "classes")
+            self.told += f"; {what} of one row left out ({listed(rare)})"
         places = np.full(len(self.classes) + 1, GAP)
         places[kept] = np.arange(len(kept))
         self.codes = places[self.codes]
         self.classes = tuple(self.classes[k] for k in kept)
         return np.asarray(used[self.codes[used] != GAP])
 
-    def targets(
-        self, train: NDArray[np.int64], test: NDArray[np.int64]
-    ) -> tuple[Target, Targets, Targets]:
+    def _check_varies(self, used: Rows) -> None:
+        """Refuse a target with one value, but for rounding."""
+        values = self.values[used]
+        if values.std() <= CONSTANT * np.abs(values).max():
+            raise InputError(
+                f"{self.place} has the value {values[0]:g} in every row: there is nothing to "
+                "predict, choose another --target"
+            )
+
+    def check_split(self, train: Rows, test: Rows) -> None:
+        """Refuse a split that leaves nothing to learn; tell of classes that are not tested.
+
+        Raises
+        ------
+        InputError
+            Where the training rows lack a class, or have one value.
+        """
+        if self.task == "regression":
+            self._check_varies(train)
+            return
+        n_train, n_test = (
+            np.bincount(self.codes[rows], minlength=len(self.classes)) for rows in (train, test)
+        )
+        if not n_train.all():
+            lost = self.classes[int(n_train.argmin())]
+            raise InputError(
+                f"{self.place}: no row of the class {quoted(lost)} is left to train on: give a "
+                "smaller --test-size"
+            )
+        untested = [c for c, n in zip(self.classes, n_test, strict=True) if not n]
+        if untested:
+            what = plural(len(untested), "class", "classes")
+            self.told += f"; {what} too small to be held out ({listed(untested)})"
+
+    def targets(self, train: Rows, test: Rows) -> tuple[Target, Targets, Targets]:
         """Return the target, and y of both splits: classes, or standardized float32."""
         target = Target(self.name, self.task, told=self.told, n_missing=self.n_missing)
         if self.task == "classification":
@@ -116,47 +147,69 @@ class Labels:
         return replace(target, mean=mean, scale=scale), y[0], y[1]
 
 
-def read_target(
+def wanted_target(
     source: Source, number: int, profile: Profile, style: int, options: TableOptions
-) -> Labels:
-    """Read the target, and decide what it is.
+) -> list[Wanted]:
+    """Return how the target is to be read: as texts, and as numbers where it may be a quantity.
 
     Raises
     ------
     InputError
-        For a target that is all gaps, infinite, or not of the task that was asked for.
+        For a target that is of no use, or of another kind than the task that was asked for.
     """
-    name, label = source.names[number], source.label
-    if profile.gaps == profile.rows:
-        raise InputError(
-            one_line(f"{label}: column {name!r}, the target, holds gaps alone: choose another")
-        )
+    name = source.names[number]
+    place = f"{source.label}: column {quoted(name)}"
     if profile.typed == "":
         raise InputError(
-            one_line(f"{label}: column {name!r}, the target, holds neither numbers nor texts")
+            f"{place}, the target, holds neither numbers nor texts: choose another --target"
         )
-    numeric = profile.kind(style) == "number"
-    if numeric and profile.infinite is not None:
+    numeric = profile.kind(style) == "number" and profile.gaps < profile.rows
+    known = profile.rows - profile.gaps
+    if options.task is None and profile.odd and profile.n_numbers >= MOSTLY * known > MANY:
+        row, cell = profile.odd
         raise InputError(
-            one_line(
-                f"{label}: column {name!r}, row {profile.infinite + 2}: an infinite target: mend "
-                "or remove the row"
-            )
+            f"{source.cell(name, row)}: {quoted(cell)} is no number, as others of the target are: "
+            "mend it, name it in --na-values if it marks a gap, or give --task classification"
         )
-    values = _numbers(source, number, style) if numeric or options.task == "regression" else None
-    task, told = choose_task(values, options.task)
-    if task == "regression":
-        assert values is not None
-        return Labels(name, task, told, values=values)
-    return _classes(source, number, name, told)
+    n_rows = profile.rows
+    texts = Wanted(number, name, "category", ("",), STYLES[style], n_rows=n_rows)
+    if not numeric and options.task != "regression":
+        return [texts]
+    numbers = replace(texts, kind="number", gaps=source.reading.na_values, exact=True, levels={})
+    return (
+        [texts, numbers]
+        if options.task is None
+        else [numbers if options.task == "regression" else texts]
+    )
 
 
-def _numbers(source: Source, number: int, style: int) -> Floats:
-    """Read the target as numbers, not rounded."""
-    name, gaps = source.names[number], source.reading.na_values
-    column = Wanted(number, name, "number", gaps, STYLES[style], exact=True)
-    read_columns(source, [column])
-    return np.asarray(column.values(), np.float64)
+def labels_of(read: Sequence[Wanted], source: Source, options: TableOptions) -> Labels:
+    """Decide what the target is, of what was read as `wanted_target` says.
+
+    Raises
+    ------
+    InputError
+        For a target that is all gaps, infinite, or has far too many classes.
+    """
+    name = read[0].name
+    place = f"{source.label}: column {quoted(name)}"
+    numbers = next((column.values() for column in read if column.kind == "number"), None)
+    task, told = choose_task(numbers, options.task)
+    if task == "classification":
+        labels = _classes(read[0], place, told, source.reading.na_values)
+    else:
+        assert numbers is not None
+        too_large = np.abs(numbers) > LARGEST
+        if too_large.any():
+            row = int(too_large.argmax())
+            raise InputError(
+                f"{source.cell(name, row)}: {numbers[row]:g} is infinite, or too large for a "
+                "32-bit number: mend the target, or drop the row"
+            )
+        labels = Labels(name, task, told, place, values=numbers)
+    if not labels.known.any():
+        raise InputError(f"{place}, the target, holds gaps alone: choose another --target")
+    return labels
 
 
 def choose_task(values: Floats | None, asked: str | None) -> tuple[str, str]:
@@ -182,24 +235,31 @@ def choose_task(values: Floats | None, asked: str | None) -> tuple[str, str]:
     )
 
 
-def _classes(source: Source, number: int, name: str, told: str) -> Labels:
-    """Read the target as texts: nothing but an empty cell is a gap."""
-    column = Wanted(number, name, "category", ("",), STYLES[0])
-    read_columns(source, [column])
-    codes = column.values().astype(np.int64)
+def _classes(column: Wanted, place: str, told: str, gaps: Sequence[str]) -> Labels:
+    """Return the target as classes: nothing but an empty cell is a gap."""
     texts = list(column.levels)
+    if len(texts) > MOST_LEVELS:
+        raise InputError(
+            f"{place} has more than {MOST_LEVELS:,} different labels: choose another --target, or "
+            "--task regression for numbers"
+        )
     order = sorted(range(len(texts)), key=_class_order(texts))
     places = np.full(len(texts) + 1, GAP)
     places[order] = np.arange(len(texts))
-    return Labels(
-        name, "classification", told, codes=places[codes], classes=tuple(texts[k] for k in order)
-    )
+    classes = tuple(texts[k] for k in order)
+    marks = [text for text in classes if text in gaps]
+    if marks:
+        told += f"; {listed(marks)} {'is a class' if len(marks) == 1 else 'are classes'}, no gap"
+    codes = places[column.values()]
+    return Labels(column.name, "classification", told, place, codes=codes, classes=classes)
 
 
 def _class_order(texts: list[str]) -> Callable[[int], tuple[float, str]]:
-    """Order of classes: that of numbers where all are, else that of texts."""
+    """Order of classes: that of numbers where all are different ones, else that of texts."""
     try:
         numbers = [float(text) for text in texts]
     except ValueError:
+        numbers = []
+    if len(set(numbers)) < len(texts) or not all(map(math.isfinite, numbers)):
         return lambda k: (0.0, texts[k])
     return lambda k: (numbers[k], texts[k])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +22,19 @@ from bench.problems.table.columns import (
     is_text,
     mark_gaps,
     plain,
+    quick_numbers,
     typed_values,
 )
-from bench.problems.table.read import Source, one_line
+from bench.problems.table.read import Source
+from bench.problems.table.words import quoted
 
 MOST_LEVELS = 50_000  # of a category; with more a column tells rows apart, not groups
 GAP = -1  # code of a gap
-WORDS = {"number": "a number", "boolean": "true or false", "date": "a date of the form {}"}
+LARGEST = 1e37  # a 32-bit number may have, so that differences are finite too
+TYPED_DATE = "%Y-%m-%d"  # of texts, where the table had dates of their own type
+WORDS = {"number": "no number", "boolean": "neither true nor false"}
+
+Array = NDArray[Any]
 
 
 @dataclass
@@ -46,9 +53,11 @@ class Wanted:
         How numbers and dates are written.
     offset
         What numbers lose before they are rounded to 32 bits: near their values, so that large ones
-        keep their differences.
+        keep their differences. None for the first of them.
     exact
-        Whether they are not rounded at all.
+        Whether they are neither rounded nor refused where they are too large.
+    n_rows
+        Expected.
 
     Attributes
     ----------
@@ -62,61 +71,73 @@ class Wanted:
     gaps: Sequence[str]
     style: Style
     date_format: str | None = None
-    offset: float = 0.0
+    offset: float | None = None
     exact: bool = False
+    n_rows: int = 0
     levels: dict[str, int] = field(default_factory=dict)
-    _parts: list[NDArray[np.generic]] = field(default_factory=list)
+    _read: int = 0
+
+    def __post_init__(self) -> None:
+        kind = np.int32 if self.kind == "category" else np.float64 if self.exact else np.float32
+        self._values: Array = np.empty(self.n_rows, kind)
 
     def add(self, cells: pa.Array) -> None:
-        """Take in a chunk; raise ValueError where a cell is not of the kind."""
+        """Take in a chunk; raise ValueError, with the reason, where a cell is not of the kind."""
         cells = decoded(cells)
-        if self.kind == "category":
-            self._parts.append(self._codes(cells))
-            return
+        end = self._read + len(cells)
+        if end > len(self._values):  # of a table whose length was not known
+            self._values.resize(end + end // 4, refcheck=False)
+        new = self._codes(cells) if self.kind == "category" else self._numbers(cells)
+        self._values[self._read : end] = new
+        self._read = end
+
+    def _numbers(self, cells: pa.Array) -> Floats:
+        """Return cells as numbers less the offset."""
         values = self._parsed(cells)
         if values is None:
-            raise ValueError(self.name)
-        self._parts.append(values if self.exact else (values - self.offset).astype(np.float32))
+            raise ValueError(WORDS.get(self.kind, f"no date like {self.date_format or TYPED_DATE}"))
+        if self.exact:
+            return values
+        if (np.abs(values) > LARGEST).any():
+            raise ValueError("infinite, or too large for a 32-bit number")
+        if self.offset is None:
+            known = values[~np.isnan(values)]
+            self.offset = float(known[0]) if len(known) else None
+        return values - (self.offset or 0.0)
 
     def _parsed(self, cells: pa.Array) -> Floats | None:
         """Return cells as numbers; None where one cannot be."""
         if not is_text(cells.type):
             return typed_values(cells)
-        if self.kind == "number" and not self.style.pattern:
-            numbers = as_numbers(cells, self.style)
+        if self.kind == "number" and self.style.decimal == "." and not self.style.thousands:
+            numbers = quick_numbers(cells, self.gaps)
             if numbers is not None:
                 return numbers
         cells = mark_gaps(cells, self.gaps)
         if self.kind == "number":
             return as_numbers(cells, self.style)
         if self.kind == "date":
-            return as_days(cells, self.date_format or "%Y-%m-%d")
+            return as_days(cells, self.date_format or TYPED_DATE)
         words = pc.utf8_lower(cells)
         known = pc.is_in(words, value_set=pa.array([*BOOLEANS, None], pa.string()))
         if not pc.all(known, min_count=0).as_py():
             return None
-        values = pc.if_else(pc.equal(words, "true"), BOOLEANS["true"], BOOLEANS["false"])
-        return plain(values)
+        return plain(pc.if_else(pc.equal(words, "true"), BOOLEANS["true"], BOOLEANS["false"]))
 
     def _codes(self, cells: pa.Array) -> NDArray[np.int32]:
         """Return codes of a category's texts."""
-        cells = mark_gaps(as_text(cells), self.gaps)
-        encoded = pc.dictionary_encode(cells)
-        for level in encoded.dictionary.to_pylist():
+        encoded = pc.dictionary_encode(mark_gaps(as_text(cells), self.gaps))
+        texts = encoded.dictionary.to_pylist()
+        for level in texts:
             if len(self.levels) <= MOST_LEVELS:
                 self.levels.setdefault(level, len(self.levels))
-        codes = np.array(
-            [self.levels.get(level, GAP) for level in encoded.dictionary.to_pylist()] + [GAP],
-            np.int32,
-        )
-        places = pc.fill_null(encoded.indices, len(codes) - 1).to_numpy(zero_copy_only=False)
+        codes = np.array([*(self.levels.get(level, GAP) for level in texts), GAP], np.int32)
+        places = pc.fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False)
         return np.asarray(codes[places])
 
-    def values(self) -> NDArray[np.generic]:
-        """Return all of the column, and forget it: numbers less the offset, or int32 codes."""
-        kind = np.int32 if self.kind == "category" else np.float32
-        parts, self._parts = self._parts, []
-        return np.concatenate(parts) if parts else np.empty(0, kind)
+    def values(self) -> Array:
+        """Return all of the column: numbers less the offset, or codes."""
+        return self._values[: self._read]
 
 
 def as_text(cells: pa.Array) -> pa.Array:
@@ -145,32 +166,31 @@ def read_columns(source: Source, wanted: Sequence[Wanted]) -> int:
     InputError
         Where a cell is not of its column's kind; names file, column and row.
     """
-    rows = 0
-    for chunk in source.chunks([column.number for column in wanted]):
-        for column, cells in zip(wanted, chunk, strict=True):
+    rows, numbers = 0, sorted({column.number for column in wanted})
+    for chunk in source.chunks(numbers):
+        for column in wanted:
+            cells = chunk[numbers.index(column.number)]
             try:
                 column.add(cells)
             except (ValueError, pa.ArrowException):
                 raise _unreadable(source, column, cells, rows) from None
-        rows += len(chunk[0]) if chunk else 0
+        rows += len(chunk[0])
     return rows
 
 
 def _unreadable(source: Source, column: Wanted, cells: pa.Array, before: int) -> InputError:
     """Say which cell of a chunk is not of its column's kind."""
-    row, cell = before, ""
     for k in range(len(cells)):
-        try:
-            one = Wanted(column.number, column.name, column.kind, column.gaps, column.style)
-            one.date_format = column.date_format
-            one.add(cells[k : k + 1])
-        except (ValueError, pa.ArrowException):
-            row, cell = before + k, str(cells[k].as_py())
-            break
-    what = WORDS[column.kind].format(column.date_format)
-    return InputError(
-        one_line(
-            f"{source.label}: column {column.name!r}, row {row + 2}: {cell[:40]!r} is not {what}: "
-            "mend it, or name it in --na-values if it marks a gap"
+        one = Wanted(
+            column.number, column.name, column.kind, column.gaps, column.style, column.date_format
         )
-    )
+        try:
+            one.add(cells[k : k + 1])
+        except (ValueError, pa.ArrowException) as error:
+            cell = quoted(str(cells[k].as_py()))
+            place = source.cell(column.name, before + k)
+            return InputError(
+                f"{place}: {cell} is {error}: mend it, leave the column out with --drop, or name "
+                "it in --na-values if it marks a gap"
+            )
+    return InputError(f"{source.label}: column {quoted(column.name)} cannot be read: drop it")
