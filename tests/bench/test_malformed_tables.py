@@ -91,6 +91,7 @@ class Case:
 
 LABELS = ["yes", "no"] * (N_ROWS // 2)
 SMALL = [k % 7 for k in range(N_ROWS)]
+GAPPY = ["" if k % 2 else k % 7 for k in range(N_ROWS)]
 NUMBERS = [k * 0.5 for k in range(N_ROWS)]
 GOOD, GOOD_PARQUET = table(), arrow()
 PACKED = gzip.compress(GOOD)
@@ -362,7 +363,6 @@ TARGETS = {
 FEATURES = {
     "unknown": Case(GOOD, ("'X'", "'x'", "features"), {"features": ["X", "y"]}),
     "unknown drop": Case(GOOD, ("'z'", "drop"), {"drop": ["z"]}),
-    "none asked for": Case(GOOD, ("feature",), {"features": []}),
     "all dropped": Case(GOOD, ("feature",), {"drop": ["x", "y"]}),
     "asked for and dropped": Case(GOOD, ("feature",), {"features": ["x"], "drop": ["x"]}),
     "constant": Case(columns(x="1", y="a", label=LABELS), ("feature",)),
@@ -384,11 +384,11 @@ FEATURES = {
         {"missing": "error"},
     ),
     "a gap in every row": Case(
-        columns(x=["1", ""] * 20, y=["", "2"] * 20, label=LABELS), ("--missing",),
+        columns(x=GAPPY, y=["", *GAPPY[:-1]], label=LABELS), ("--missing",),
         {"missing": "drop"},
     ),
     "gaps in all but one class": Case(
-        columns(x=["1", ""] * 20, y=SMALL, label=LABELS), ("'label'",), {"missing": "drop"}
+        columns(x=GAPPY, y=SMALL, label=LABELS), ("'label'",), {"missing": "drop"}
     ),
     "gaps that leave two rows": Case(
         columns(x=["1", "2"] + [""] * 38, label=LABELS), ("row",), {"missing": "drop"}
@@ -448,6 +448,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "gaps as one text": ({"na_values": "NA"}, "na_values"),
     "gaps as a number": ({"na_values": 9}, "na_values"),
     "features as one text": ({"features": "x"}, "features"),
+    "no features": ({"features": []}, "features"),
     "features as a number": ({"features": 1}, "features"),
     "drop as one text": ({"drop": "x"}, "drop"),
     "drop as None": ({"drop": None}, "drop"),
