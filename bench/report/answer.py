@@ -176,7 +176,7 @@ def _program_line(evidence: Evidence, rec: Recommendation) -> str:
     """The fastest batch size in a program and its time: "in batches of 64, 22 [21, 24] ms"."""
     assert rec.cheapest is not None  # left out by the caller
     arm = words.with_batch(rec.cheapest, evidence.problem.n_train)
-    return f"{arm}, {choices.cost(evidence, rec)}"
+    return f"{arm}, {choices.seconds(evidence, rec)}"
 
 
 def _cost_sentence(programs: list[Recommendation], n_train: int, budget: str) -> str:

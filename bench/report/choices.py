@@ -46,28 +46,34 @@ def choices(evidence: Evidence) -> tuple[Choice, ...]:
     """
     first, *programs = evidence.recommendations
     programs.sort(key=lambda rec: rec.program == OURS)
+    arms = [("fewest examples", first, first.best)]
+    arms += [(rec.program, rec, rec.cheapest) for rec in programs]
     return tuple(
         Choice(
-            rec.program or "fewest examples",
-            _batch_size(rec.cheapest, evidence.problem.n_train),
-            words.number(rec.learning_rates[rec.cheapest]),
-            cost(evidence, rec),
+            goal,
+            _batch_size(batch_size, evidence.problem.n_train),
+            words.number(rec.learning_rates[batch_size]),
+            seconds(evidence, rec) if rec.program else examples(evidence, batch_size),
         )
-        for rec in (first, *programs)
-        if rec.cheapest is not None
+        for goal, rec, batch_size in arms
+        if batch_size is not None
     )
 
 
-def cost(evidence: Evidence, rec: Recommendation) -> str:
-    """Examples, or seconds in its program, that the recommended batch size takes to the target."""
-    if not rec.program:
-        row = tuned(evidence).set_index("batch_size").loc[rec.cheapest]
-        limit = f"{words.number(row['budget_epochs'])} passes"
-        told = words.quantity(
-            row["examples"], row["examples_low"], row["examples_high"], "examples", limit
-        )
-        passes = words.number(row["epochs"]) if np.isfinite(row["epochs"]) else ""
-        return f"{told}, {passes} passes" if passes else told
+def examples(evidence: Evidence, batch_size: int) -> str:
+    """Examples and passes that a batch size takes to the target, at its best rate."""
+    row = tuned(evidence).set_index("batch_size").loc[batch_size]
+    limit = f"{words.number(row['budget_epochs'])} passes"
+    told = words.quantity(
+        row["examples"], row["examples_low"], row["examples_high"], "examples", limit
+    )
+    if not np.isfinite(row["epochs"]):
+        return told
+    return f"{told}, {words.number(row['epochs'])} passes"
+
+
+def seconds(evidence: Evidence, rec: Recommendation) -> str:
+    """Seconds that a program takes to the target, at the batch size recommended for it."""
     rows = evidence.programs[evidence.programs["program"] == rec.program]
     row = rows[rows["batch_size"] == rec.cheapest].iloc[0]
     return words.duration_interval(row["seconds"], row["seconds_low"], row["seconds_high"])
@@ -135,7 +141,8 @@ def _score(row: Any, name: str) -> str:
 
 def _at_target(evidence: Evidence, row: Any) -> str:
     """The held-out score when the target is reached, against the baseline's."""
-    start = f"When the training loss reaches {words.number(evidence.target)}"
+    arm = words.sentence(words.with_batch(int(row.batch_size), evidence.problem.n_train))
+    start = f"{arm}, when the training loss reaches {words.number(evidence.target)}"
     value = _score(row, "at_target")
     if row.score == "rmse":
         return (

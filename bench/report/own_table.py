@@ -22,6 +22,9 @@ def told(table: Table) -> tuple[str, ...]:
         names = [column.name for column in table.columns if chosen(column)]
         if names:
             sentences.append(f"{start}: {_names(names)}.")
+    if table.options.missing in FILLS and _others(table):
+        rows = words.plural(_others(table), "row is", "rows are")
+        sentences.append(f"{rows} left out, the only one of a class.")
     return tuple(sentences)
 
 
@@ -63,10 +66,14 @@ def _gaps(table: Table) -> str:
             parts.append(f"a level of their own in {_columns(levels)} ({_names(levels)})")
     if table.target.n_missing:
         parts.append(f"{words.plural(table.target.n_missing, 'row')} without a target left out")
-    others = table.n_rows_dropped - table.target.n_missing
-    if others > 0:
-        parts.append(f"{words.plural(others, 'row')} with gaps left out")
+    if table.options.missing not in FILLS and _others(table):
+        parts.append(f"{words.plural(_others(table), 'row')} with gaps left out")
     return f"Gaps: {', '.join(parts) or 'none'}."
+
+
+def _others(table: Table) -> int:
+    """Rows left out that have a target."""
+    return table.n_rows_dropped - table.target.n_missing
 
 
 def _columns(names: Sequence[str]) -> str:

@@ -258,7 +258,14 @@ def _data_told(evidence: Evidence) -> list[str]:
     split = f"{words.count(problem.n_train)} training samples"
     if problem.has_test:
         split += f", {words.count(len(problem.X_test))} held out as the test split"
-    return [f"{split}. One fixed split: intervals are conditional on it.", *problem.preparation]
+    told = [f"{split}. One fixed split: intervals are conditional on it."]
+    parts = len(problem.scored[0]), len(problem.scored_test[0])
+    if parts != (problem.n_train, len(problem.X_test)):
+        told.append(
+            f"Losses and scores are those of a random part, the same for all runs: "
+            f"{words.count(parts[0])} training samples, {words.count(parts[1])} held out."
+        )
+    return [*told, *problem.preparation]
 
 
 def _network_told(evidence: Evidence) -> str:
@@ -295,6 +302,13 @@ def _rates_told(evidence: Evidence) -> str:
     )
     if evidence.options.get("learning_rates"):
         tried = "Those given, at every batch size, and no others."
+    elif evidence.options.get("rounds") is not None:
+        tried = (
+            "First every other batch size, at rates in steps of half an octave, on few seeds; then "
+            "in steps of an eighth of an octave around the best, with more batch sizes and seeds "
+            "in each round, where the answer was still open. What was found decides what a round "
+            "trains; time decides only after which round it ends."
+        )
     return (
         f"{tried} The pick: of the rates at which at most 5% of the seeds fail, the one that "
         "reaches the target first."
@@ -315,4 +329,8 @@ def _budget_told(evidence: Evidence) -> str:
     updates = evidence.problem.updates_budget
     if updates is not None:
         return f"{words.count(updates)} updates at every batch size."
-    return "The larger of 30 passes and 300 updates, so that large batches get their chance."
+    told = "The larger of 30 passes and 300 updates, so that large batches get their chance"
+    limit = evidence.problem.examples_budget
+    if limit is not None:
+        told += f"; at most {words.count(limit)} examples, and the rest of the last pass"
+    return f"{told}."

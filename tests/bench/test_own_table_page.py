@@ -88,6 +88,14 @@ def test_rows_left_out_are_counted(tmp_path):
     assert told_table.told(table)[0] == f"Gaps: {gone} rows with gaps left out."
 
 
+def test_a_row_without_fellows_is_no_gap(birds):
+    """A row that is the only one of its class is told apart from rows with gaps."""
+    table = replace(birds.problem.table, n_rows_dropped=1)
+    told = told_table.told(table)
+    assert "left out" not in told[0]
+    assert told[-1] == "1 row is left out, the only one of a class."
+
+
 def test_what_to_set_is_a_row_a_program(birds, page):
     """Batch size, rate and cost for the fewest examples, and for each program, ours last."""
     told = answer(birds).choices
@@ -234,3 +242,16 @@ def test_few_seeds_leave_intervals_open(prices):
     told = " ".join(answer(evidence).quality)
     assert "310 [0, unbounded]" in told
     assert "inf" not in told
+
+
+def test_method_tells_how_far_a_run_goes(birds):
+    """Rounds, the limit of examples, and the part of a large table that gives the losses."""
+    problem = replace(birds.problem, examples_budget=2**20)
+    told = dict(report.page.method(replace(birds, problem=problem), {}))
+    assert "at most 1,048,576 examples" in told["Budget"][0]
+    assert told["Learning rates"][0].startswith("First every other batch size")
+    assert not any("random part" in text for text in told["Data"])
+    many = np.zeros((50_001, problem.network.n_inputs), np.float32)
+    large = replace(problem, X_train=many, y_train=np.zeros(50_001, np.int64))
+    told = dict(report.page.method(replace(birds, problem=large), {}))
+    assert "25,000 training samples" in told["Data"][1]
