@@ -9,12 +9,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from bench.speed.cases import LANES, case
 from kernels import forward, loss_and_gradient, train
+from kernels.jit import CACHE_FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,12 +43,24 @@ def _train(rates: float | np.ndarray) -> None:
 def compile_all() -> float:
     """Compile all that benchmarks and studies need; return the seconds that it took."""
     start = time.perf_counter()
+    with single_meanwhile():
+        compile_block()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def single_meanwhile() -> Iterator[None]:
+    """Compile what one run needs in another process while this one does something else."""
     command = [sys.executable, "-m", "bench.speed.warm_up"]
     with subprocess.Popen(command, cwd=ROOT) as other:
-        compile_block()
+        yield
     if other.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with exit code {other.returncode}")
-    return time.perf_counter() - start
+
+
+def nothing_compiled() -> bool:
+    """Whether no kernel is kept on disk yet, but could be."""
+    return CACHE_FOLDER is not None and not any(CACHE_FOLDER.iterdir())
 
 
 if __name__ == "__main__":
