@@ -103,15 +103,21 @@ def arm_rows(evidence: Evidence, batch_size: int, learning_rate: float) -> pd.Da
 def passes(evidence: Evidence, batch_size: int, learning_rate: float) -> int:
     """Passes within which 9 of 10 runs reach the target.
 
-    Where fewer reach it: the upper end of the median's interval; where that is open, the budget.
+    Where fewer reach it: the upper end of the median's interval; where that is open, the budget
+    of a run at this batch size.
     """
     n_train = evidence.problem.n_train
     rows = arm_rows(evidence, batch_size, learning_rate)
     known = [] if rows.empty else [rows["examples_q90"].iloc[0], rows["examples_high"].iloc[0]]
-    examples = next((float(x) for x in known if np.isfinite(x)), math.inf)
-    if math.isinf(examples):
-        examples = n_train * float(tuned(evidence)["budget_epochs"].max())
+    budget = tuned(evidence).set_index("batch_size")["budget_epochs"].loc[batch_size]
+    examples = next((float(x) for x in known if np.isfinite(x)), n_train * float(budget))
     return max(1, math.ceil(examples / n_train))
+
+
+def uncertain(evidence: Evidence, batch_size: int, learning_rate: float) -> bool:
+    """Whether fewer than 9 of 10 runs of an arm reached the target within the budget."""
+    rows = arm_rows(evidence, batch_size, learning_rate)
+    return bool(np.isinf(rows["examples_q90"]).any()) if len(rows) else False
 
 
 def quality(evidence: Evidence) -> tuple[str, ...]:

@@ -170,6 +170,8 @@ def _choice(evidence: Evidence, program: str) -> tuple[settings.Found | None, st
     if program not in timed:
         why = f"{program} was not timed here: this is the choice by passes over the data."
     arm = rec.cheapest, rec.learning_rates[rec.cheapest]
+    if choices.uncertain(evidence, *arm):
+        why += " Fewer than 9 of 10 runs reached the target with it: yours may not."
     scores = tuple(choices.arm_rows(evidence, *arm).get("score", ()))
     return settings.Found(*arm, choices.passes(evidence, *arm), scores), why
 

@@ -146,7 +146,17 @@ def test_passes_hold_for_nine_of_ten_runs(birds):
     few = replace(birds, choices=birds.choices.assign(examples_q90=np.inf))
     assert choices.passes(few, *arm) == int(np.ceil(known.examples_high / TRAINING))
     none = replace(birds, choices=few.choices.assign(examples_high=np.inf))
+    longer = none.summary.budget_epochs.mask(none.summary.batch_size == TRAINING, 300.0)
+    none = replace(none, summary=none.summary.assign(budget_epochs=longer))
     assert choices.passes(none, *arm) == 30
+
+
+def test_a_choice_that_fails_too_often_is_told(birds):
+    """Beside a program stands that fewer than 9 of 10 runs got there, where it is so."""
+    few = replace(birds, choices=birds.choices.assign(examples_q90=np.inf))
+    for evidence, told in ((birds, False), (few, True)):
+        remarks = [setting.remark for setting in report.page.setting_lines(evidence)]
+        assert ["Fewer than 9 of 10" in remark for remark in remarks] == [told, told]
 
 
 def test_how_sure_is_told(birds):
