@@ -47,6 +47,9 @@ def texts() -> pd.DataFrame:
             "code in the end": np.where(k < 295, rng.integers(10, 99, N).astype(str), "007"),
             "code, then not whole": np.where(k < 5, "01", (k / 4).astype(str)),
             "text in the end": np.where(k < 295, rng.integers(0, 9, N).astype(str), "many"),
+            "number, then flag": np.where(k < 150, k % 2, rng.choice(["true", "false"], N)),
+            "number, then date": np.where(k < 150, "20200101", "2020-01-02"),
+            "flag, then number": np.where(k < 150, rng.choice(["true", "false"], N), k % 2),
             "town": towns,
             "flag": np.where(k < 200, rng.choice(["true", "false"], N), "False"),
             "flag, then not": np.where(k < 290, rng.choice(["true", "false"], N), "maybe"),
@@ -138,7 +141,9 @@ def test_kinds_that_show_late(tmp_path: Path) -> None:
     assert {column.name: column.kind for column in table.columns} == {
         "gaps first": "number", "gap in words": "number", "whole, then not": "number",
         "code in the end": "category", "code, then not whole": "number",
-        "text in the end": "category", "town": "category", "flag": "boolean",
+        "text in the end": "category", "number, then flag": "category",
+        "number, then date": "category", "flag, then number": "category",
+        "town": "category", "flag": "boolean",
         "flag, then not": "category", "date": "date", "month or day": "date",
         "rare": "category", "stamp": "number", "label": "target",
     }  # fmt: skip
@@ -172,6 +177,15 @@ def test_table_survives_json(name: str, tmp_path: Path) -> None:
     assert (again.columns, again.target) == (table.columns, table.target)
     for found, expected in zip(again.encode(source), table.encode(source), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_blank_lines_hide_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows behind a chunk of blank lines alone are read."""
+    in_small_chunks(monkeypatch)
+    path = tmp_path / "data.csv"
+    rows = "".join(f"{k % 7},{'yes' if k % 3 else 'no'}\n" for k in range(50))
+    path.write_text(f"x,label\n{rows}{2000 * chr(10)}{rows}")
+    assert table_of(load_table(path, TableOptions(target="label"))).n_rows == 100
 
 
 def test_encoding_in_small_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,20 +116,25 @@ def typed_kind(kind: pa.DataType) -> str | None:
     return "number" if numeric else ""
 
 
-def typed_values(cells: pa.Array) -> Floats:
+def typed_values(cells: pa.Array, gaps: Sequence[str] = ()) -> Floats:
     """Return cells that are numbers, booleans or dates (days since 1970), gaps as NaN."""
     if pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
         stamps = pc.cast(cells, pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False)
         return plain(pc.cast(stamps, pa.int64())) / MICROSECONDS
     if pa.types.is_boolean(cells.type):
         return plain(pc.cast(cells, pa.int8()))
-    return plain(pc.cast(cells, pa.float64(), safe=False))
+    values = plain(pc.cast(cells, pa.float64(), safe=False))
+    marks = [float(gap) for gap in gaps if re.search(STYLES[0].pattern, gap)]
+    return np.where(np.isin(values, marks), np.nan, values)
 
 
 def as_days(cells: pa.Array, date_format: str) -> Floats | None:
     """Return texts as days since 1970, gaps as NaN; None where one is no such date."""
-    digits = pc.match_substring_regex(cells, "[0-9]")  # pandas takes "now" for a date
-    if not pc.all(digits, min_count=0).as_py():
+    # pandas takes "now" for a date, and 20200131, which is a number
+    dates = pc.and_not(
+        pc.match_substring_regex(cells, "[0-9]"), pc.match_substring_regex(cells, ANY_NUMBER)
+    )
+    if not pc.all(dates, min_count=0).as_py():
         return None
     try:
         stamps = pd.to_datetime(pd.Series(cells.to_pandas()), format=date_format, utc=True)
@@ -176,7 +181,7 @@ class Profile:
             self.gaps += len(cells)
         elif (kind := typed_kind(cells.type)) is not None:
             self.typed = kind
-            self._take(typed_values(cells) if kind else np.zeros(len(cells)))
+            self._take(typed_values(cells, gaps) if kind else np.zeros(len(cells)))
         else:
             self._read(cells, gaps)
         self.rows += len(cells)
@@ -194,7 +199,10 @@ class Profile:
             self._count_numbers(cells)
             return
         self._take(numbers)
-        self.n_numbers += int((~np.isnan(numbers)).sum())
+        n_numbers = int((~np.isnan(numbers)).sum())
+        if n_numbers:
+            self.boolean, self.formats = False, []
+        self.n_numbers += n_numbers
         if not self.codes and not self.fractions:
             self.codes = bool(pc.any(pc.match_substring_regex(cells, CODE)).as_py())
 
@@ -212,7 +220,7 @@ class Profile:
         self.styles &= set(known)
         words = pc.is_in(pc.utf8_lower(cells), value_set=pa.array([*BOOLEANS, None], pa.string()))
         self.boolean = self.boolean and bool(pc.all(words, min_count=0).as_py())
-        self.formats = [] if known else [f for f in self.formats if as_days(cells, f) is not None]
+        self.formats = [f for f in self.formats if as_days(cells, f) is not None]
         return known[min(known)] if known else None
 
     def _count_numbers(self, cells: pa.Array) -> None:

@@ -239,6 +239,7 @@ def wanted_columns(
             date_format=column.date_format,
             offset=column.offset if column.features else None,
             n_rows=n_rows,
+            known=column.levels if column.kind == "category" and column.features else None,
         )
         for column in columns
     ]

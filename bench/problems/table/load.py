@@ -147,9 +147,10 @@ def _chosen(source: Source, options: TableOptions) -> tuple[list[int], list[Colu
     others = [name for name in source.names if name != str(options.target)]
     left_out = dict.fromkeys(options.drop, "left out by --drop")
     if options.features is not None:
-        rest = [name for name in others if name not in set(options.features)]
+        wanted = set(options.features)
+        rest = [name for name in others if name not in wanted]
         left_out = dict.fromkeys(rest, "not among --features") | left_out
-    chosen = [k for k, name in enumerate(source.names) if name in set(others) - set(left_out)]
+    chosen = [source.index(name, "a feature") for name in others if name not in left_out]
     return chosen, [Column(n, "dropped", told=left_out[n]) for n in others if n in left_out]
 
 

@@ -64,8 +64,6 @@ class TableOptions:
         for name in ("features", "drop", "na_values"):
             if getattr(self, name) is not None or name == "drop":
                 put(name, _texts(name, getattr(self, name)))
-        if self.features == ():
-            raise InputError("features is empty: name the columns to learn from, or leave it out")
         _check(self.missing in MISSING, "missing", f"one of {', '.join(MISSING)}", self.missing)
         _check(self.task in (None, *TASKS), "task", " or ".join(TASKS), self.task)
         size = self.test_size
@@ -83,7 +81,7 @@ class TableOptions:
 
 
 _ENC = "an encoding that Python knows, such as utf-8 or latin-1"
-_WORDS = {"sep": "one character, such as ; or tab", "decimal": ". or ,"}
+_WORDS = {"sep": "one character, such as ; or tab", "decimal": "a point or a comma"}
 _CHARACTERS: dict[str, Callable[[str], bool]] = {
     "sep": lambda sep: (
         isinstance(sep, str) and len(sep) == 1 and sep in string.punctuation + "\t " and sep != '"'

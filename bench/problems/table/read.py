@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,11 @@ class Source:
     chunks: Callable[[Sequence[int]], Iterator[Chunk]]
     row: Callable[[int], int]
 
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Numbers of the columns by their names."""
+        return {name: number for number, name in enumerate(self.names)}
+
     def index(self, name: str, option: str) -> int:
         """Return the number of a column.
 
@@ -75,9 +81,10 @@ class Source:
         InputError
             Where there is none of that name; the message holds the nearest.
         """
-        if name in self.names:
-            return self.names.index(name)
-        nearest = difflib.get_close_matches(name, self.names, n=1, cutoff=0)
+        if name in self._numbers:
+            return self._numbers[name]
+        small = {own.lower(): own for own in self.names}
+        nearest = [small[k] for k in difflib.get_close_matches(name.lower(), small, n=1, cutoff=0)]
         raise InputError(
             f"{self.label}: there is no column {quoted(name)} for {option}: did you mean "
             f"{quoted(nearest[0])}? The columns are {listed(self.names)}"

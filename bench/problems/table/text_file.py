@@ -18,7 +18,7 @@ from bench.errors import InputError
 from bench.problems.table.words import plural, shown
 
 SEPARATORS = (",", ";", "\t", "|")
-CHUNK_BYTES = 1 << 22  # read at once; a row must fit
+CHUNK_BYTES = 1 << 20  # read at once; a row must fit
 SAMPLE_BYTES = 1 << 18  # of which the separator is found out
 LONGEST_CELL = 1 << 30
 GZIP, UTF8_BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
@@ -74,13 +74,16 @@ class TextFile:
         try:
             return read()
         except DAMAGED as error:
-            raise InputError(
-                f"{self.label} is damaged ({shown(str(error), 200)}): copy or pack it again"
-            ) from None
+            raise self._damaged(error) from None
         except OSError as error:
             raise InputError(
                 f"{self.label} cannot be read ({error.strerror}): check its disk and rights"
             ) from None
+
+    def _damaged(self, error: Exception) -> InputError:
+        """Return the error for packed bytes that are not what they were."""
+        why = shown(str(error), 200)
+        return InputError(f"{self.label} is damaged ({why}): copy or pack it again")
 
     def _text(self) -> io.TextIOWrapper:
         """Open the file as text; line ends stay what they are."""
@@ -132,8 +135,8 @@ class TextFile:
         with io.BufferedReader(text, CHUNK_BYTES) as stream:
             try:
                 reader = self._guarded(lambda: self._batches(stream, columns))
-                while batch := self._guarded(lambda: next(reader, None)):
-                    yield batch.columns
+                while (batch := self._guarded(lambda: next(reader, None))) is not None:
+                    yield batch.columns  # of no rows where a chunk holds blank lines alone
             except (UnicodeError, pa.ArrowException) as error:
                 raise self._explained(error) from None
         # pyarrow takes an open quote for closed at the end of the file, and text behind a quote
@@ -172,7 +175,8 @@ class TextFile:
     def _explained(self, error: Exception) -> InputError:
         """Find the row that cannot be read, and say what is wrong with it."""
         return self._fault() or InputError(
-            f"{self.label} cannot be read ({shown(str(error), 200)}): mend the file"
+            f"{self.label} cannot be read ({shown(str(error), 200)}): mend the file, of which no "
+            f"row may be longer than {CHUNK_BYTES:,} bytes"
         )
 
     def _fault(self) -> InputError | None:
@@ -184,6 +188,8 @@ class TextFile:
                     row += 1
                     if cells and self.n_columns and len(cells) != self.n_columns:
                         return self._ragged(row, len(cells))
+        except DAMAGED as error:
+            return self._damaged(error)
         except UnicodeError:
             return InputError(
                 f"{self.label}, row {self._undecodable()}: not in the encoding {self.encoding}: "

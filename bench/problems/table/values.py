@@ -23,6 +23,7 @@ from bench.problems.table.columns import (
     mark_gaps,
     plain,
     quick_numbers,
+    typed_kind,
     typed_values,
 )
 from bench.problems.table.read import Source
@@ -30,8 +31,11 @@ from bench.problems.table.words import quoted
 
 MOST_LEVELS = 50_000  # of a category; with more a column tells rows apart, not groups
 GAP = -1  # code of a gap
+UNSEEN = ""  # in place of all levels that are not known: no level is empty
 LARGEST = 1e37  # a 32-bit number may have, so that differences are finite too
 TYPED_DATE = "%Y-%m-%d"  # of texts, where the table had dates of their own type
+# Kinds that the type of cells may mean where a column of a kind is read
+FITTING = {"number": ("number", "boolean"), "boolean": ("boolean",), "date": ("date",)}
 WORDS = {"number": "no number", "boolean": "neither true nor false"}
 
 Array = NDArray[Any]
@@ -58,6 +62,8 @@ class Wanted:
         Whether they are neither rounded nor refused where they are too large.
     n_rows
         Expected.
+    known
+        Levels of a category; others then have one code together. None to take them all in.
 
     Attributes
     ----------
@@ -74,12 +80,15 @@ class Wanted:
     offset: float | None = None
     exact: bool = False
     n_rows: int = 0
+    known: Sequence[str] | None = None
     levels: dict[str, int] = field(default_factory=dict)
     _read: int = 0
 
     def __post_init__(self) -> None:
         kind = np.int32 if self.kind == "category" else np.float64 if self.exact else np.float32
         self._values: Array = np.empty(self.n_rows, kind)
+        if self.known is not None:
+            self.levels = {level: code for code, level in enumerate((*self.known, UNSEEN))}
 
     def add(self, cells: pa.Array) -> None:
         """Take in a chunk; raise ValueError, with the reason, where a cell is not of the kind."""
@@ -108,7 +117,8 @@ class Wanted:
     def _parsed(self, cells: pa.Array) -> Floats | None:
         """Return cells as numbers; None where one cannot be."""
         if not is_text(cells.type):
-            return typed_values(cells)
+            fits = pa.types.is_null(cells.type) or typed_kind(cells.type) in FITTING[self.kind]
+            return typed_values(cells, self.gaps) if fits else None
         if self.kind == "number" and self.style.decimal == "." and not self.style.thousands:
             numbers = quick_numbers(cells, self.gaps)
             if numbers is not None:
@@ -128,10 +138,11 @@ class Wanted:
         """Return codes of a category's texts."""
         encoded = pc.dictionary_encode(mark_gaps(as_text(cells), self.gaps))
         texts = encoded.dictionary.to_pylist()
-        for level in texts:
+        for level in texts if self.known is None else ():
             if len(self.levels) <= MOST_LEVELS:
                 self.levels.setdefault(level, len(self.levels))
-        codes = np.array([*(self.levels.get(level, GAP) for level in texts), GAP], np.int32)
+        unseen = self.levels.get(UNSEEN, GAP)
+        codes = np.array([*(self.levels.get(level, unseen) for level in texts), GAP], np.int32)
         places = pc.fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False)
         return np.asarray(codes[places])
 
@@ -168,8 +179,9 @@ def read_columns(source: Source, wanted: Sequence[Wanted]) -> int:
     """
     rows, numbers = 0, sorted({column.number for column in wanted})
     for chunk in source.chunks(numbers):
+        cells_of = dict(zip(numbers, chunk, strict=True))
         for column in wanted:
-            cells = chunk[numbers.index(column.number)]
+            cells = cells_of[column.number]
             try:
                 column.add(cells)
             except (ValueError, pa.ArrowException):
