@@ -118,6 +118,17 @@ def test_rows_with_gaps_may_be_dropped() -> None:
     assert not any("filled" in c.told or "level of their own" in c.told for c in table.columns)
 
 
+def test_gaps_of_columns_of_no_use_drop_no_rows() -> None:
+    """A column that is left out, be it for its training rows only, takes no rows with it."""
+    flag = np.where(np.isin(K, TEST[:1]), 1.0, 0.0)
+    problem = load(
+        {"x": X, "one": np.where(K % 10 == 3, np.nan, 7.0), "flag": with_gaps(flag, K % 7 == 2)},
+        missing="drop",
+    )
+    assert problem.feature_names == ("x",)
+    assert table_of(problem).n_rows_dropped == 0
+
+
 def test_a_gap_may_be_an_error() -> None:
     """With error the first gap is refused, with its column and row."""
     with pytest.raises(InputError, match=r"column 'x', row 14: .*--missing"):

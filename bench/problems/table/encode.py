@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,7 @@ def fitted_category(
     found = {level: n for level, n in zip(levels, counts[1:].tolist(), strict=True) if n}
     if not found:
         return dropped(column, "all gaps in the training rows")
-    fill = GAP_LEVEL
-    while fill in levels:
-        fill += "_"
-    if missing == "most_frequent":
-        fill = min(found, key=lambda level: (-found[level], level))
+    fill = _gap_level(found, levels, missing)
     if counts[0]:
         found[fill] = found.get(fill, 0) + int(counts[0])
     if len(found) == 1:
@@ -120,27 +116,40 @@ def fitted_category(
     names = [*kept, *([OTHER] if pooled else [])]
     if len(names) == 1:
         return dropped(column, f"{plural(len(pooled), 'level')}, all rare")
-    told = [
-        *([column.told] if column.told else []),
-        f"one-hot encoded, {plural(len(kept), 'level')}",
-    ]
-    if pooled:
-        told.append(f"{plural(len(pooled), 'rare level')} pooled as one more")
-    if column.n_missing and missing == "drop":
-        told.append("rows with gaps left out")
-    elif column.n_missing:
-        own = f"a level of their own ({fill})" + ", which is rare" * (fill in pooled)
-        told.append(
-            f"gaps take {own if missing == 'median' else f'the most frequent, {shown(fill)}'}"
-        )
-    return replace(
+    fitted = replace(
         column,
-        told=", ".join(told),
         fill=fill,
         levels=tuple(kept),
         pooled=pooled,
         features=tuple(f"{column.name} = {name}" for name in names),
     )
+    return replace(fitted, told=_told_of_category(fitted, missing))
+
+
+def _gap_level(found: Mapping[str, int], levels: Sequence[str], missing: str) -> str:
+    """Return the level that gaps take: the most frequent one, or a name that no level has."""
+    if missing == "most_frequent":
+        return min(found, key=lambda level: (-found[level], level))
+    fill = GAP_LEVEL
+    while fill in levels:
+        fill += "_"
+    return fill
+
+
+def _told_of_category(column: Column, missing: str) -> str:
+    """Say what became of a category, after what was known of it before."""
+    told = [column.told] if column.told else []
+    told.append(f"one-hot encoded, {plural(len(column.levels), 'level')}")
+    if column.pooled:
+        told.append(f"{plural(len(column.pooled), 'rare level')} pooled as one more")
+    if column.n_missing and missing == "drop":
+        told.append("rows with gaps left out")
+    elif column.n_missing and missing == "most_frequent":
+        told.append(f"gaps take the most frequent, {shown(str(column.fill))}")
+    elif column.n_missing:
+        rare = ", which is rare" if column.fill in column.pooled else ""
+        told.append(f"gaps take a level of their own ({column.fill}){rare}")
+    return ", ".join(told)
 
 
 def positions(columns: Sequence[Column]) -> dict[str, list[int]]:

@@ -27,7 +27,7 @@ MOSTLY = 0.9  # of the known cells of a column: with more numbers the others are
 Rows = NDArray[np.int64]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Labels:
     """The target of every row.
 
@@ -43,9 +43,6 @@ class Labels:
         int64 (n_rows,) indices into `classes`, -1 for gaps; of a regression empty.
     classes
         Texts.
-
-    Attributes
-    ----------
     n_missing
         Rows without a target.
     """
@@ -57,10 +54,7 @@ class Labels:
     values: Floats = field(default_factory=lambda: np.empty(0))
     codes: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     classes: tuple[str, ...] = ()
-    n_missing: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.n_missing = int((~self.known).sum())
+    n_missing: int = 0
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -69,8 +63,8 @@ class Labels:
             return np.asarray(self.codes != GAP)
         return np.asarray(~np.isnan(self.values))
 
-    def settle(self, used: Rows) -> Rows:
-        """Keep the classes with members enough in these rows; return the rows that are left.
+    def settled(self, used: Rows) -> tuple[Labels, Rows]:
+        """Keep the classes with members enough in these rows, and return the rows that are left.
 
         Raises
         ------
@@ -79,7 +73,7 @@ class Labels:
         """
         if self.task == "regression":
             self._check_varies(used)
-            return used
+            return self, used
         counts = np.bincount(self.codes[used], minlength=len(self.classes))
         kept = np.flatnonzero(counts >= MEMBERS)
         if len(kept) < 2:
@@ -94,14 +88,19 @@ class Labels:
                 "regression for numbers"
             )
         rare = [c for c, n in zip(self.classes, counts, strict=True) if 0 < n < MEMBERS]
-        if rare:
-            what = plural(len(rare), "class", "classes")
-            self.told += f"; {what} of one row left out ({listed(rare)})"
         places = np.full(len(self.classes) + 1, GAP)
         places[kept] = np.arange(len(kept))
-        self.codes = places[self.codes]
-        self.classes = tuple(self.classes[k] for k in kept)
-        return np.asarray(used[self.codes[used] != GAP])
+        codes = places[self.codes]
+        classes = tuple(self.classes[k] for k in kept)
+        labels = replace(self, codes=codes, classes=classes)
+        return labels._telling(rare, "of one row left out"), used[codes[used] != GAP]
+
+    def _telling(self, classes: Sequence[str], what: str) -> Labels:
+        """Return the labels with words about some classes, if there are any."""
+        if not classes:
+            return self
+        count = plural(len(classes), "class", "classes")
+        return replace(self, told=f"{self.told}; {count} {what} ({listed(classes)})")
 
     def _check_varies(self, used: Rows) -> None:
         """Refuse a target with one value, but for rounding."""
@@ -112,7 +111,7 @@ class Labels:
                 "predict, choose another --target"
             )
 
-    def check_split(self, train: Rows, test: Rows) -> None:
+    def checked(self, train: Rows, test: Rows) -> Labels:
         """Refuse a split that leaves nothing to learn; tell of classes that are not tested.
 
         Raises
@@ -122,7 +121,7 @@ class Labels:
         """
         if self.task == "regression":
             self._check_varies(train)
-            return
+            return self
         n_train, n_test = (
             np.bincount(self.codes[rows], minlength=len(self.classes)) for rows in (train, test)
         )
@@ -133,9 +132,7 @@ class Labels:
                 "smaller --test-size"
             )
         untested = [c for c, n in zip(self.classes, n_test, strict=True) if not n]
-        if untested:
-            what = plural(len(untested), "class", "classes")
-            self.told += f"; {what} too small to be held out ({listed(untested)})"
+        return self._telling(untested, "too small to be held out")
 
     def targets(self, train: Rows, test: Rows) -> tuple[Target, Targets, Targets]:
         """Return the target, and y of both splits: classes, or standardized float32."""
@@ -209,7 +206,7 @@ def labels_of(read: Sequence[Wanted], source: Source, options: TableOptions) -> 
         labels = Labels(name, task, told, place, values=numbers)
     if not labels.known.any():
         raise InputError(f"{place}, the target, holds gaps alone: choose another --target")
-    return labels
+    return replace(labels, n_missing=int((~labels.known).sum()))
 
 
 def choose_task(values: Floats | None, asked: str | None) -> tuple[str, str]:

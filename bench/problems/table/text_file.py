@@ -9,7 +9,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -65,9 +65,9 @@ class TextFile:
         if wide and utf8:
             raise InputError(f"{label} is not UTF-8: try --encoding {wide[0]}")
 
-    def _bytes(self) -> BinaryIO:
+    def _bytes(self) -> gzip.GzipFile | io.BufferedReader:
         """Open the file's bytes."""
-        return cast("BinaryIO", gzip.open(self.path) if self.packed else self.path.open("rb"))
+        return gzip.open(self.path) if self.packed else self.path.open("rb")
 
     def _guarded(self, read: Callable[[], Any]) -> Any:
         """Read, and say in one line what is wrong with a damaged file."""
@@ -111,7 +111,7 @@ class TextFile:
         with self._text() as file:
             reader = _reader(file, sep)
             try:
-                names = self._guarded(lambda: next((row for row in reader if row), None))
+                names: list[str] = self._guarded(lambda: next(filter(None, reader), []))
             except (UnicodeError, csv.Error) as error:
                 raise self._explained(error) from None
         if not names:
@@ -121,7 +121,7 @@ class TextFile:
         if any("\0" in name for name in names):
             raise InputError(f"{self.label}, row 1: {NUL}")
         self.n_columns, self.n_lines = len(names), reader.line_num
-        return cast("list[str]", names)
+        return names
 
     def chunks(self, columns: Sequence[int]) -> Iterator[list[pa.Array]]:
         """Go through the rows below the header; all cells are texts.
@@ -134,8 +134,8 @@ class TextFile:
         text = _Recoded(self._text(), self.n_lines, self.label)
         with io.BufferedReader(text, CHUNK_BYTES) as stream:
             try:
-                reader = self._guarded(lambda: self._batches(stream, columns))
-                while (batch := self._guarded(lambda: next(reader, None))) is not None:
+                batches = self._guarded(lambda: self._batches(stream, columns))
+                while (batch := self._guarded(lambda: next(batches, None))) is not None:
                     yield batch.columns  # of no rows where a chunk holds blank lines alone
             except (UnicodeError, pa.ArrowException) as error:
                 raise self._explained(error) from None
@@ -146,25 +146,23 @@ class TextFile:
         self.checked = True
         pa.default_memory_pool().release_unused()
 
-    def _batches(self, stream: BinaryIO, columns: Sequence[int]) -> Iterator[pa.RecordBatch]:
-        """Return pyarrow's reader, which has nothing to give where there are no rows."""
-        if not stream.peek(1):  # type: ignore[attr-defined]
+    def _batches(self, stream: io.BufferedReader[Any], columns: Sequence[int]) -> Iterator[Any]:
+        """Return pyarrow's record batches, of which there are none where there are no rows."""
+        if not stream.peek(1):
             return iter(())
         names = [str(number) for number in range(self.n_columns)]
-        return cast(
-            "Iterator[pa.RecordBatch]",
-            pa.csv.open_csv(
-                stream,
-                read_options=pa.csv.ReadOptions(column_names=names, block_size=CHUNK_BYTES),
-                parse_options=pa.csv.ParseOptions(delimiter=self.sep, newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()),
-                    include_columns=[names[number] for number in columns],
-                    null_values=[],
-                    strings_can_be_null=False,
-                ),
+        batches: Iterator[Any] = pa.csv.open_csv(
+            stream,
+            read_options=pa.csv.ReadOptions(column_names=names, block_size=CHUNK_BYTES),
+            parse_options=pa.csv.ParseOptions(delimiter=self.sep, newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=[names[number] for number in columns],
+                null_values=[],
+                strings_can_be_null=False,
             ),
         )
+        return batches
 
     def row(self, number: int) -> int:
         """Return which row of the file, from 1 and with blank lines, a row of cells is, from 0."""

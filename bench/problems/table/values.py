@@ -150,6 +150,11 @@ class Wanted:
         """Return all of the column: numbers less the offset, or codes."""
         return self._values[: self._read]
 
+    def taken(self) -> Array:
+        """Return the same, and forget it."""
+        values, self._values = self.values(), self._values[:0]
+        return values
+
 
 def as_text(cells: pa.Array) -> pa.Array:
     """Return cells as texts: whole numbers without a point, booleans as True and False."""
