@@ -130,18 +130,32 @@ def typed_values(cells: pa.Array, gaps: Sequence[str] = ()) -> Floats:
 
 def as_days(cells: pa.Array, date_format: str) -> Floats | None:
     """Return texts as days since 1970, gaps as NaN; None where one is no such date."""
-    # pandas takes "now" for a date, and 20200131, which is a number
-    dates = pc.and_not(
-        pc.match_substring_regex(cells, "[0-9]"), pc.match_substring_regex(cells, ANY_NUMBER)
-    )
-    if not pc.all(dates, min_count=0).as_py():
-        return None
+    return _days(cells.to_pandas(), date_format) if _may_be_dates(cells) else None
+
+
+def fitting_formats(cells: pa.Array, formats: Sequence[str]) -> list[str]:
+    """Return those of some formats in which all texts are dates."""
+    if not formats or not _may_be_dates(cells):
+        return []
+    texts = cells.to_pandas()
+    return [form for form in formats if _days(texts, form) is not None]
+
+
+def _may_be_dates(cells: pa.Array) -> bool:
+    """Whether all texts have digits and are no numbers: pandas takes "now" and 20200131."""
+    digits = pc.match_substring_regex(cells, "[0-9]")
+    numbers = pc.match_substring_regex(cells, ANY_NUMBER)
+    return bool(pc.all(pc.and_not(digits, numbers), min_count=0).as_py())
+
+
+def _days(texts: pd.Series, date_format: str) -> Floats | None:
+    """Return texts as days since 1970, None as NaN; None where one is no such date."""
     try:
-        stamps = pd.to_datetime(pd.Series(cells.to_pandas()), format=date_format, utc=True)
+        stamps = pd.to_datetime(texts, format=date_format, utc=True)
     except (ValueError, OverflowError):
         return None
-    days = ((stamps - EPOCH) / DAY).to_numpy(np.float64)
-    return days if np.isnan(days).sum() == cells.null_count else None
+    days = np.asarray((stamps - EPOCH) / DAY, np.float64)
+    return days if np.isnan(days).sum() == texts.isna().sum() else None
 
 
 @dataclass
@@ -220,8 +234,10 @@ class Profile:
         self.styles &= set(known)
         words = pc.is_in(pc.utf8_lower(cells), value_set=pa.array([*BOOLEANS, None], pa.string()))
         self.boolean = self.boolean and bool(pc.all(words, min_count=0).as_py())
-        self.formats = [f for f in self.formats if as_days(cells, f) is not None]
-        return known[min(known)] if known else None
+        if known:
+            return known[min(known)]
+        self.formats = fitting_formats(cells, self.formats)
+        return None
 
     def _count_numbers(self, cells: pa.Array) -> None:
         """Count the numbers among texts, and note the first that is none."""

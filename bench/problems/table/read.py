@@ -98,6 +98,13 @@ class Source:
 def open_source(source: str | Path | pd.DataFrame, options: TableOptions) -> Source:
     """Open a table.
 
+    Parameters
+    ----------
+    source
+        A text file (perhaps packed by gzip), a Parquet file or a data frame.
+    options
+        Encoding, separator, decimal mark and marks of gaps, as far as they are told.
+
     Raises
     ------
     InputError
@@ -108,9 +115,9 @@ def open_source(source: str | Path | pd.DataFrame, options: TableOptions) -> Sou
     path = Path(source)
     try:
         start = _start(path)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # rights, impossible names, disks
-        if isinstance(error, InputError):
-            raise
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"{path_label(path)} cannot be read ({one_line(why)}): check path and rights"

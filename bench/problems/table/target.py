@@ -170,14 +170,10 @@ def wanted_target(
         )
     n_rows = profile.rows
     texts = Wanted(number, name, "category", ("",), STYLES[style], n_rows=n_rows)
-    if not numeric and options.task != "regression":
-        return [texts]
     numbers = replace(texts, kind="number", gaps=source.reading.na_values, exact=True, levels={})
-    return (
-        [texts, numbers]
-        if options.task is None
-        else [numbers if options.task == "regression" else texts]
-    )
+    if options.task == "regression":
+        return [numbers]
+    return [texts, numbers] if numeric and options.task is None else [texts]
 
 
 def labels_of(read: Sequence[Wanted], source: Source, options: TableOptions) -> Labels:
