@@ -7,8 +7,11 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
+from tokenize import TokenError
 from typing import Any, TextIO
 from zipfile import BadZipFile
+from zlib import error as ZlibError  # noqa: N812
 
 import numpy as np
 import pandas as pd
@@ -25,7 +28,11 @@ from kernels import Network
 
 FORMAT = 1
 SEED = 1  # the first that reports
-WRONG = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile)
+# What reading damaged or foreign bytes raises: zip, NumPy's header, JSON, missing or odd fields
+WRONG = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError,
+    RuntimeError, BadZipFile, ZlibError, StructError, TokenError, SyntaxError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,7 @@ def save_model(model: Model, path: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
@@ -141,17 +149,30 @@ def load_model(path: Path) -> Model:
     if not path.exists():
         raise InputError(f"{path} does not exist: `batchbench study FILE --save-model` makes one")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             params, about = file["params"], json.loads(str(file["model"]))
         fields = about["network"]
         network = Network(**{**fields, "widths": tuple(fields["widths"])})
         table = Table.from_json(about["table"])
-        if about["format"] != FORMAT or params.shape != (network.n_params,):
-            raise ValueError("of another version")
+        _check(about["format"], network, params, table)
     except WRONG as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is no model of batchbench ({why}): save it again") from None
     return Model(network, params, table, about["about"])
+
+
+def _check(version: object, network: Network, params: NDArray[Any], table: Table) -> None:
+    """Refuse, with a ValueError, parts that do not belong together."""
+    outputs = len(table.target.classes)
+    if version != FORMAT:
+        raise ValueError(f"of version {version}")
+    if params.dtype != np.float32 or params.shape != (network.n_params,):
+        raise ValueError(f"its parameters are {params.dtype} {params.shape}")
+    if not np.isfinite(params).all():
+        raise ValueError("its parameters are not finite")
+    fits = network.n_outputs == (1 if outputs in (0, 2) else outputs)
+    if network.n_inputs != len(table.mean) or not fits:
+        raise ValueError("its network does not fit its table")
 
 
 def predict(model: Model, source: str | Path | pd.DataFrame) -> pd.DataFrame:
@@ -167,8 +188,9 @@ def predict(model: Model, source: str | Path | pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per row of the table: `row` (from 1), the target's column, in its own unit or as a
-        class; of a classifier the probability of each class too, `P(class)`.
+        A row per row of the table: `row` (from 1; "row number" where the target is named row),
+        the target's column, in its own unit or as a class; of a classifier the probability of each
+        class too, `P(class)`.
 
     Raises
     ------
@@ -177,7 +199,8 @@ def predict(model: Model, source: str | Path | pd.DataFrame) -> pd.DataFrame:
     """
     X, rows = model.table.encode(source)
     z, _ = kernels.forward(model.network, model.params, X)
-    target, columns = model.table.target, {"row": rows}
+    target = model.table.target
+    columns = {"row" if target.name != "row" else "row number": rows}
     if not model.network.is_classifier:
         return pd.DataFrame(columns | {target.name: z[-1][:, 0] * target.scale + target.mean})
     if model.network.output == "softmax":

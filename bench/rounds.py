@@ -31,7 +31,7 @@ FIRST_SEEDS, MORE_SEEDS = 9, 24
 OVERHEADS = (0, 4, 16, 64, 256, 1024, 4096)
 BEHIND = 1.5  # times the best: farther behind, on three tuning seeds, is out of the running
 RECENTRE = 4  # eighths of an octave that a pick may lie off the centre of its finer rates
-AFTERWARDS = 15.0  # seconds kept for the analysis and the report
+AFTERWARDS = 10.0  # seconds kept for the analysis and the report
 UPHILL_TABLES = 6  # of single updates: three batch sizes, at common and at own states
 LATER_STAGES = 3.0  # work of a complete study behind its coarse rates, as a multiple of theirs
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import kernels
 from bench.analysis.arms import Arm, Runs
 from bench.analysis.evidence import Recommendation
-from bench.analysis.intervals import Estimate, median_interval
+from bench.analysis.intervals import Estimate, median, median_interval
 from bench.analysis.time_to_target import MIDDLE
 from bench.experiments import Block, BlockResult, role
 from bench.problems import Problem
@@ -126,16 +126,17 @@ def _scores(
     """
     at = np.searchsorted(examples, np.where(np.isfinite(hits), hits, -1.0))
     reached = np.where(np.isfinite(hits), scores[np.arange(len(hits)), at], np.nan)
-    medians = np.median(scores, axis=0)
-    usable = np.where(np.isnan(medians), -np.inf, medians if kind.larger_is_better else -medians)
-    best = int(usable.argmax())
+    # A diverged run does worse than any other
+    known = np.where(np.isnan(scores), 0.0 if kind.larger_is_better else np.inf, scores)
+    medians = median(known)
+    best = int((medians if kind.larger_is_better else -medians).argmax())
     at_target = median_interval(reached[~np.isnan(reached)]) if np.isfinite(hits).any() else UNKNOWN
     return {
         "score": kind.score,
         "unit": kind.unit,
         "baseline": kind.baseline,
         **_scaled("at_target", at_target, kind.scale),
-        **_scaled("best", median_interval(scores[:, best]), kind.scale),
+        **_scaled("best", median_interval(known[:, best]), kind.scale),
         "best_examples": int(examples[best]),
         "still_improving": bool(examples[best] >= IMPROVING * examples[-1]),
     }
