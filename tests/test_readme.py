@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from real_tables import PENGUINS
 
 import bench.study
 from bench import cli
@@ -78,7 +80,11 @@ def untimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("batchbench ")])
+OWN = "penguins"  # what the commands of the walk-through of an own table have in common
+KNOWN = [c for c in commands() if OWN not in c]
+
+
+@pytest.mark.parametrize("command", [c for c in KNOWN if c.startswith("batchbench ")])
 def test_commands_of_batchbench_work(command: str, untimed: Path) -> None:
     """Every `batchbench` command of the README ends well, and a study with its page."""
     arguments = shlex.split(SMALLER.get(command, command))[1:]
@@ -87,7 +93,7 @@ def test_commands_of_batchbench_work(command: str, untimed: Path) -> None:
         assert (untimed / "results" / arguments[1] / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if not c.startswith("batchbench ")])
+@pytest.mark.parametrize("command", [c for c in KNOWN if not c.startswith("batchbench ")])
 def test_other_commands_work(command: str) -> None:
     """Every other command, make's and pytest's, ends well."""
     program, *arguments = shlex.split(SMALLER.get(command, command))
@@ -95,6 +101,35 @@ def test_other_commands_work(command: str) -> None:
     program = str(installed) if installed.exists() else program
     done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_walk_through_of_an_own_table_works(
+    untimed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands on the penguins work one after the other, and the dry run prints what it says.
+
+    With fewer rounds; the table is copied as the first command does.
+    """
+    copy, *others = [c for c in commands() if OWN in c]
+    assert copy.startswith("cp .venv/lib/")
+    assert copy.split()[1].endswith(PENGUINS.file)
+    shutil.copy(PENGUINS.path, untimed)
+    for command in others:
+        smaller = command.replace("--budget 5min", "--rounds 1")
+        smaller = f"{command} --rounds 1" if command.endswith("Species") else smaller
+        assert cli.run(shlex.split(smaller)[1:]) == 0
+        printed = capsys.readouterr().out
+        if "--dry-run" in command:
+            shown = blocks(README, "text")[0].rstrip().splitlines()
+            assert printed.splitlines()[: len(shown)] == shown
+    assert printed.startswith("row,Species,P(")
+    assert (untimed / "results" / "penguins-raw" / "report.html").exists()
+
+
+def test_the_answer_on_the_own_table_is_that_of_the_reference() -> None:
+    """The README shows the lines that the reference study of the penguins ended with."""
+    record = json.loads((REFERENCE / "penguins-raw" / "study.json").read_text("utf-8"))
+    assert blocks(README, "text")[1].strip() == record["answer"].strip()
 
 
 def test_examples_print_what_the_readme_shows(untimed: Path) -> None:
