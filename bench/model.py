@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from struct import error as StructError  # noqa: N812
@@ -134,7 +135,8 @@ def save_model(model: Model, path: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not even be begun
+            temporary.unlink()
         raise InputError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 

@@ -85,8 +85,10 @@ def analyse(
     """
     if problem.targets is None:
         raise ValueError("problem has no targets: choose them from a pilot first")
-    reported = outcomes.batch_size[outcomes.role == "report"].unique()
-    mine = outcomes[(outcomes.rule == rule) & outcomes.batch_size.isin(reported)]
+    mine = outcomes[outcomes.rule == rule]
+    reported = mine.batch_size[mine.role == "report"]
+    # Batch sizes that rounds left behind have tuning runs alone: there is nothing to report of them
+    mine = mine[mine.batch_size.isin(reported)] if len(reported) else mine
     runs = Runs(add_failures(mine), population=problem.population is not None)
     evidence = measured(problem, runs, seconds, noise=noise)
     base = evidence.options["base_batch_size"]
