@@ -276,8 +276,11 @@ class Rounds:
         first = training.missing_work(whole)
         if self.given is not None:
             return first
-        in_all = (1.0 + LATER_STAGES) * sum(block.work(training.problem) for block in whole)
-        return max(first, in_all - sum(block.work(training.problem) for block in training.blocks))
+        rates, seeds = plan.coarse_rates(training.rule), training.seeds
+        grids = (plan.grid(training.problem, training.rule, b, rates, seeds) for b in self.sizes)
+        coarse_work = sum(block.work(training.problem) for grid in grids for block in grid)
+        done = sum(block.work(training.problem) for block in training.blocks)
+        return max(first, (1.0 + LATER_STAGES) * coarse_work - done)
 
 
 def _nothing() -> None:

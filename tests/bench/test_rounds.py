@@ -129,3 +129,14 @@ def test_a_batch_size_that_misses_the_target_falls_behind_those_that_reach_it() 
     found = with_times({1: 100.0, 8: np.inf})
     assert found.in_the_running() == [1]
     assert "batch size 8" in found.left_behind()
+
+
+def test_the_work_of_the_last_round_is_foreseen(tmp_path: Path) -> None:
+    """What it takes is told to a factor of 2 before it begins."""
+    mine = training(tmp_path)
+    found = Rounds(mine, None, given_sizes=False)
+    found.run(Clock(None), 1)
+    foreseen, before = found.complete_work(), len(mine.blocks)
+    found.complete()
+    work = sum(block.work(mine.problem) for block in mine.blocks[before:])
+    assert work / 2 < foreseen < 2 * work
