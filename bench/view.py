@@ -168,12 +168,12 @@ def recommended(evidence: Evidence) -> list[dict[str, Any]]:
         {
             "axis": one.axis,
             "program": one.program,
-            "batch_size": one.cheapest,
-            "learning_rate": one.learning_rates[one.cheapest],
+            "batch_size": one.chosen,
+            "learning_rate": one.learning_rates[one.chosen],
             "batch_sizes": one.batch_sizes,
         }
         for one in evidence.recommendations
-        if one.cheapest is not None
+        if one.chosen is not None
     ]
 
 

@@ -37,9 +37,9 @@ class Kind(NamedTuple):
 
 
 def recommended_arms(recommendations: Sequence[Recommendation]) -> list[Arm]:
-    """Arms that the recommendations name as cheapest, each once, in their order."""
-    named = [r for r in recommendations if r.cheapest is not None]
-    arms = [Arm(r.cheapest, r.learning_rates[r.cheapest]) for r in named if r.cheapest]
+    """Arms that the recommendations choose or name as cheapest, each once, in their order."""
+    named = [(r, size) for r in recommendations for size in (r.chosen, r.cheapest)]
+    arms = [Arm(size, r.learning_rates[size]) for r, size in named if size is not None]
     return list(dict.fromkeys(arms))
 
 

@@ -58,6 +58,11 @@ class Recommendation:
     costs: pd.DataFrame
     sentence: str
 
+    @property
+    def chosen(self) -> int | None:
+        """What to set: the best for the fewest examples, the cheapest of a program's set."""
+        return self.cheapest if self.program else self.best
+
 
 @dataclass(frozen=True)
 class Population:
@@ -171,9 +176,9 @@ class Evidence:
     recommendations
         For the fewest epochs first, then a program each.
     choices
-        A row per arm that a recommendation names as cheapest, and kind of held-out score (both
-        accuracy and balanced accuracy where classes are imbalanced): `batch_size, learning_rate,
-        n_seeds, examples, examples_low, examples_high` (median T), `examples_q90` (9 of 10
+        A row per arm that a recommendation chooses or names as cheapest, and kind of held-out score
+        (both accuracy and balanced accuracy where classes are imbalanced): `batch_size,
+        learning_rate, n_seeds, examples, examples_low, examples_high` (median T), `examples_q90` (9 of 10
         reporting runs are there by then), `score ("accuracy"|"balanced accuracy"|"rmse"), unit`
         (of an rmse: the column's name), `baseline` (always guessing the commonest class, or the
         mean), `at_target` and `best` with `_low` and `_high` (held-out, when the target is

@@ -123,9 +123,9 @@ def uncertain(evidence: Evidence, batch_size: int, learning_rate: float) -> bool
 def quality(evidence: Evidence) -> tuple[str, ...]:
     """The held-out scores of the choice for the fewest examples: at the target, and at best."""
     first = evidence.recommendations[0]
-    if first.cheapest is None:
+    if first.chosen is None:
         return ()
-    rows = arm_rows(evidence, first.cheapest, first.learning_rates[first.cheapest])
+    rows = arm_rows(evidence, first.chosen, first.learning_rates[first.chosen])
     return tuple(
         text
         for row in records(rows)
@@ -179,7 +179,7 @@ def sureness(evidence: Evidence) -> tuple[str, ...]:
     """Seeds, what cannot be told apart, the runner-up, and what being wrong costs."""
     first, n_train = evidence.recommendations[0], evidence.problem.n_train
     seeds = words.plural(int(tuned(evidence)["n_seeds"].max()), "reporting seed")
-    if first.cheapest is None:
+    if first.chosen is None:
         return (f"{seeds}.",)
     parts = [seeds]
     if first.runner_up is not None and first.best is not None:
