@@ -176,14 +176,14 @@ class Evidence:
     recommendations
         For the fewest epochs first, then a program each.
     choices
-        A row per arm that a recommendation chooses or names as cheapest, and kind of held-out score
-        (both accuracy and balanced accuracy where classes are imbalanced): `batch_size,
-        learning_rate, n_seeds, examples, examples_low, examples_high` (median T), `examples_q90` (9 of 10
-        reporting runs are there by then), `score ("accuracy"|"balanced accuracy"|"rmse"), unit`
-        (of an rmse: the column's name), `baseline` (always guessing the commonest class, or the
-        mean), `at_target` and `best` with `_low` and `_high` (held-out, when the target is
-        reached, and where the median over runs is best), `best_examples, still_improving` (the
-        best lies at the end of the budget). Empty for populations.
+        A row per arm that a recommendation chooses or names as cheapest, and kind of held-out
+        score (both accuracy and balanced accuracy where classes are imbalanced): `batch_size,
+        learning_rate, n_seeds, examples, examples_low, examples_high` (median T), `examples_q90`
+        (9 of 10 reporting runs are there by then), `score ("accuracy"|"balanced accuracy"|
+        "rmse"), unit` (of an rmse: the column's name), `baseline` (always guessing the commonest
+        class, or the mean), `at_target` and `best` with `_low` and `_high` (held-out, when the
+        target is reached, and where the median over runs is best), `best_examples,
+        still_improving` (the best lies at the end of the budget). Empty for populations.
     population
         None unless the problem trains populations.
     warnings
