@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from struct import error as StructError  # noqa: N812
 from tokenize import TokenError
-from typing import Any, TextIO
+from typing import Any
 from zipfile import BadZipFile
 from zlib import error as ZlibError  # noqa: N812
 
+import click
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -223,9 +223,11 @@ def write_predictions(model: Model, source: Path, out: Path | None) -> None:
     InputError
         As of `predict`, and where the file cannot be written.
     """
-    frame = predict(model, source)
-    destination: Path | TextIO = sys.stdout if out is None else out
+    text = predict(model, source).to_csv(index=False, float_format="%.6g")
+    if out is None:
+        click.echo(text, nl=False)
+        return
     try:
-        frame.to_csv(destination, index=False, float_format="%.6g")
+        out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from None

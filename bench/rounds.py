@@ -123,7 +123,7 @@ class Rounds:
             unless their number is given.
         """
         first = self.all[0]
-        say_how_long(self.training, "A first answer", first.work(), first.blocks())
+        say_how_long(self.training, "Training for a first answer", first.work(), first.blocks())
         for number, step in enumerate(self.all, start=1):
             if n_rounds is not None and number > n_rounds:
                 return number - 1

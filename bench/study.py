@@ -30,7 +30,7 @@ from bench.problems import PROBLEMS, Problem, load_problem, with_options
 from bench.problems.table import TableOptions, describe, load_table
 from bench.report import figures
 from bench.rounds import Clock, Rounds
-from bench.speed.seconds import given_cost, measure_seconds
+from bench.speed.seconds import GIVEN, given_cost, installed, measure_seconds
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
 from bench.stages import Training, duration, find_targets, search, train_variants
 
@@ -79,11 +79,13 @@ def study(
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     clock = Clock(settings.budget_seconds)
     training = prepare(problem, settings, progress or reporter())
-    n_rounds = settings.rounds or rounds_before(training, settings)
+    before = same_before(training, settings)
+    n_rounds = settings.rounds or rounds_of(before)
 
     clock.leave_out(compile_once(training))
     find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
-    seconds = timed(training, settings.step_cost)
+    seconds = timed_before(training, before)
+    seconds = timed(training, settings.step_cost) if seconds is None else seconds
     clock.leave_out(seconds.attrs.get("start_seconds", {}).get(OURS, 0.0))
     done = train(training, settings, clock, n_rounds)
     variants, counts = train_variants(training, settings.learning_rates)
@@ -236,17 +238,35 @@ def train(
     return {"rounds": done, "rounds_of": len(rounds.all)}
 
 
-def rounds_before(training: Training, settings: Options) -> int | None:
-    """Return how many rounds the same study went through before, if it is there: they are kept."""
+def same_before(training: Training, settings: Options) -> dict[str, Any] | None:
+    """Return the record of the same study in its folder, if it is there: it is to be repeated."""
     path = training.store.out / training.problem.name / "study.json"
-    if settings.budget is None or not path.exists():
+    if not path.exists():
         return None
-    record = view.read_json(path)
+    record: dict[str, Any] = view.read_json(path)
     same = record["options"] == view.as_json(settings.stored())
-    if not same or record["inputs"] != view.inputs(training.problem):
-        return None
-    done = record.get("rounds")
+    return record if same and record["inputs"] == view.inputs(training.problem) else None
+
+
+def rounds_of(before: Mapping[str, Any] | None) -> int | None:
+    """Return how many rounds a study went through; None for a complete one, or for none."""
+    done = (before or {}).get("rounds")
     return None if done is None else int(done["done"])
+
+
+def timed_before(training: Training, before: Mapping[str, Any] | None) -> pd.DataFrame | None:
+    """Return the seconds that the same study measured on this machine, of the programs here.
+
+    The same command is to give the same answer: measured again they would differ a little.
+    """
+    if before is None or before["machine"] != view.as_json(view.machine()):
+        return None
+    path = training.store.out / training.problem.name / "seconds.csv"
+    if before["versions"] != view.versions() or not path.exists():
+        return None
+    seconds = pd.read_csv(path)
+    programs = set(seconds.program) - {GIVEN}
+    return seconds if programs == {OURS, *installed(None)} else None
 
 
 def publish(
@@ -261,7 +281,9 @@ def publish(
         report.index.write(store.out)
     except OSError as error:
         raise unwritable(store.out / name, error) from None
-    return load(folder)
+    done = load(folder)
+    done.__dict__["problem"] = training.problem  # that of a data frame is not kept in files
+    return done
 
 
 class Study:

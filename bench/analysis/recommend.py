@@ -15,6 +15,7 @@ from bench.analysis.time_to_target import neighbours, typical_times
 
 MARGIN = 1.25
 FACTORS = (0.5, 1.0, 2.0)
+NEAR = 0.25  # octaves: farther off a rate is another one
 
 
 def tuning_times(runs: Runs, arms: Sequence[Arm], axis: Axis, target: int) -> dict[int, float]:
@@ -82,7 +83,7 @@ def recommend(
         cheapest=cheapest,
         runner_up=min(others, key=lambda b: (others[b], b)) if others else None,
         ratios=ratios,
-        costs=cost_table(runs, arms, by_size[cheapest], axis, target),
+        costs=cost_table(runs, arms, by_size[cheapest if axis.program else best], axis, target),
         sentence=sentence_of(chosen, best, axis),
     )
 
@@ -115,7 +116,8 @@ def cost_table(
     """T with half or twice the batch size or rate over T at the recommended arm: 3 x 3 rows.
 
     Half and twice the batch size are the neighbouring batch sizes studied; the rate is the nearest
-    one that their reporting seeds ran. Where there is no neighbour the rows are left out.
+    one that their reporting seeds ran. Where there is no neighbour, or no rate within a quarter of
+    an octave, the rows are left out.
     """
     batch_sizes = {1.0: center.batch_size}
     for b in neighbours(center.batch_size, [arm.batch_size for arm in arms]):
@@ -125,6 +127,8 @@ def cost_table(
         wanted = np.log(center.learning_rate * rate_factor)
         tried = runs.rates(batch_size) or [center.learning_rate]
         rate = min(tried, key=lambda r: float(abs(np.log(r) - wanted)))
+        if abs(np.log2(rate) - wanted / np.log(2.0)) > NEAR:
+            continue
         found = compare(runs, Arm(batch_size, rate), center, axis, target).ratio
         rows.append((batch_factor, rate_factor, batch_size, rate, *found[:3]))
     columns = ["batch_factor", "rate_factor", "batch_size", "learning_rate", "ratio", "low", "high"]

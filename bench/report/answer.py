@@ -148,7 +148,11 @@ def _data_answer(evidence: Evidence) -> Answer:
     """The answer of a study of data."""
     n_train = evidence.problem.n_train
     first, *programs = evidence.recommendations
-    budget = words.number(float(choices.tuned(evidence)["budget_epochs"].max()))
+    budgets = choices.tuned(evidence)["budget_epochs"]
+    ends = [words.number(float(x)) for x in (budgets.min(), budgets.max())]
+    budget = (
+        ends[0] if ends[0] == ends[1] else f"{ends[0]} (small batches) to {ends[1]} (large ones)"
+    )
     rates = tuple(
         (words.batch_label(b, n_train), words.number(first.learning_rates[b]))
         for b in sorted(first.batch_sizes)

@@ -140,9 +140,9 @@ def _score(row: Any, name: str) -> str:
     if row.score != "rmse":
         return words.percent_interval(value, max(low, 0.0), min(high, 1.0))
     # three digits: errors differ little from each other
-    ends = [words.number(max(low, 0.0), 3)]
-    ends.append(words.number(high, 3) if math.isfinite(high) else "unbounded")
-    return f"{words.number(value, 3)} [{', '.join(ends)}]"
+    if not math.isfinite(high):
+        return f"{words.number(value, 3)} (of runs too few for an interval)"
+    return f"{words.number(value, 3)} [{words.number(max(low, 0.0), 3)}, {words.number(high, 3)}]"
 
 
 def _at_target(evidence: Evidence, row: Any) -> str:
@@ -172,7 +172,7 @@ def _at_best(evidence: Evidence, row: Any) -> str:
     start = f"The {best} seen is {_score(row, 'best')}, after {where}"
     if row.still_improving:
         return f"{start}, where the budget ends: it was still improving."
-    return f"{start}: training longer only fits noise."
+    return f"{start}: training longer than that only fits noise."
 
 
 def sureness(evidence: Evidence) -> tuple[str, ...]:
@@ -196,14 +196,15 @@ def sureness(evidence: Evidence) -> tuple[str, ...]:
 
 def _wrong(rec: Recommendation) -> tuple[str, ...]:
     """What half and double the learning rate, and the batch size, cost in examples."""
-    cells = {(row.batch_factor, row.rate_factor): row.ratio for row in records(rec.costs)}
-    ends = {
-        "half the learning rate": (1.0, 0.5),
-        "double the learning rate": (1.0, 2.0),
-        "half the batch size": (0.5, 1.0),
-        "double the batch size": (2.0, 1.0),
-    }
-    told = [f"{name}: {_ratio(cells[end])}" for name, end in ends.items() if end in cells]
+    cells = {(row.batch_factor, row.rate_factor): row for row in records(rec.costs)}
+    told = []
+    for factor, name in ((0.5, "half"), (2.0, "double")):
+        if (1.0, factor) in cells:
+            told.append(f"{name} the learning rate: {_ratio(cells[1.0, factor].ratio)}")
+    for factor in (0.5, 2.0):
+        if (factor, 1.0) in cells:
+            row = cells[factor, 1.0]
+            told.append(f"batch size {words.count(row.batch_size)}: {_ratio(row.ratio)}")
     return (f"Times as many examples at {', '.join(told)}.",) if told else ()
 
 

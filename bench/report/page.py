@@ -164,12 +164,12 @@ def _choice(evidence: Evidence, program: str) -> tuple[settings.Found | None, st
         return found, "The batch size and rate at which this network learns XOR most often."
     timed: dict[str, Recommendation] = {rec.program: rec for rec in evidence.recommendations}
     rec = timed.get(program) or evidence.recommendations[0]
-    if rec.cheapest is None:
+    if rec.chosen is None:
         return None, ""
     why = f"The fastest of those that cannot be told apart in {program}."
     if program not in timed:
         why = f"{program} was not timed here: this is the choice by passes over the data."
-    arm = rec.cheapest, rec.learning_rates[rec.cheapest]
+    arm = rec.chosen, rec.learning_rates[rec.chosen]
     if choices.uncertain(evidence, *arm):
         why += " Fewer than 9 of 10 runs reached the target with it: yours may not."
     scores = tuple(choices.arm_rows(evidence, *arm).get("score", ()))

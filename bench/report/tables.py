@@ -462,13 +462,17 @@ def _cost_table(rec: Recommendation, n_train: int) -> CostTable:
     """One recommendation's table."""
     title = f"Time in {rec.program}" if rec.program else "Passes over the data"
     cells = {(row.batch_factor, row.rate_factor): row for row in records(rec.costs)}
+    sizes = {factor: int(row.batch_size) for (factor, _), row in cells.items()}
     rows = []
     for batch_factor, name in FACTOR_WORDS.items():
         line = []
         for rate_factor in FACTOR_WORDS:
             row = cells.get((batch_factor, rate_factor))
             line.append(None if row is None else _cost_cell(row, n_train))
-        rows.append((f"{name} batch", tuple(line)))
+        size = sizes.get(batch_factor, batch_factor * sizes[1.0])
+        exact = size == batch_factor * sizes[1.0]
+        label = f"{name} batch" if exact else f"batch {words.batch_label(int(size), n_train)}"
+        rows.append((label, tuple(line)))
     columns = tuple(f"{name} rate" for name in FACTOR_WORDS.values())
     return CostTable(title, columns, tuple(rows))
 

@@ -258,8 +258,6 @@ def encode(table: Table, source: str | Path | pd.DataFrame) -> tuple[NDArray[np.
     """Return the features of other rows and their numbers: see `Table.encode`."""
     own = table.reading
     options = replace(table.options, na_values=own.na_values)
-    if own.format == "csv":
-        options = replace(options, sep=own.sep, decimal=own.decimal)
     opened = open_source(source, options)
     columns = [*table.valued, *table.categories]
     wanted = wanted_columns(columns, opened, own)
