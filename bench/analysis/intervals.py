@@ -338,8 +338,11 @@ def verdict(low: float, high: float, margin: float, *, kind: str = "ratio") -> s
     kind
         "ratio": between 1 / margin and margin lies no material difference; "difference": between
         -margin and margin; "share": supported above margin, refuted below it; "share below": the
-        other way round.
+        other way round; "within": of a ratio that is claimed not to exceed the margin, supported
+        below it, refuted above it.
     """
+    if kind == "within":
+        return "supported" if high < margin else "refuted" if low > margin else "undecided"
     if kind == "share below":
         low, high, margin, kind = -high, -low, -margin, "share"
     lower = margin if kind == "share" else 1.0 / margin if kind == "ratio" else -margin
