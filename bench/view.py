@@ -51,7 +51,8 @@ ARM = [
     ("network", pa.int64()),
     ("role", TEXT),
 ]
-OUTCOME = [(name, FLAG) for name in ("diverged", "dead", "stuck", "failed")]
+FLAGS = ("diverged", "dead", "newly_dead", "stuck", "failed")
+OUTCOME = [(name, FLAG) for name in FLAGS]
 NETWORKS = pa.schema(
     [
         ("variant", TEXT),
@@ -239,7 +240,7 @@ def run_rows(block: Block, result: BlockResult, outcomes: pd.DataFrame, score: s
         score: trajectories(result.score),
         "test_loss": trajectories(result.test_loss),
         f"test_{score}": trajectories(result.test_score),
-        **{name: per_run(kept[name]) for name in ("diverged", "dead", "stuck", "failed")},
+        **{name: per_run(kept[name]) for name in FLAGS},
     }
     return pa.Table.from_pydict(columns, schema=runs_schema(score))
 
