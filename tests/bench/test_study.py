@@ -124,18 +124,25 @@ def test_given_lists_are_used_as_they_are(done: module.Study) -> None:
     assert sorted(done.runs.batch_size.unique()) == [8, 120]
 
 
-def test_any_reported_run_can_be_done_again(done: module.Study) -> None:
-    """Ten lines of NumPy give the losses of a run in runs.parquet, to float32's rounding."""
-    rows = done.runs.query("batch_size == 8 and seed == 2 and learning_rate == 0.125").head(12)
+@pytest.mark.parametrize(
+    ("batch_size", "rate", "seed"), [(8, 0.125, 2), (8, 0.5, 1), (120, 0.5, 0)]
+)
+def test_any_reported_run_can_be_done_again(
+    done: module.Study, batch_size: int, rate: float, seed: int
+) -> None:
+    """Ten lines of NumPy give the losses of runs in runs.parquet, to float32's rounding."""
+    runs = done.runs
+    mine = (runs.batch_size == batch_size) & (runs.learning_rate == rate) & (runs.seed == seed)
+    rows = runs[mine].head(12)
     problem = done.problem
     again = train_reference(
         problem.network,
-        init_params(problem.network, seed=2),
+        init_params(problem.network, seed=seed),
         problem.X_train,
         problem.y_train,
-        batch_size=8,
-        learning_rate=0.125,
-        order=sample_order(2, problem.n_train, 3),
+        batch_size=batch_size,
+        learning_rate=rate,
+        order=sample_order(seed, problem.n_train, -(-rows.examples.max() // problem.n_train)),
     )
     losses = [
         loss_reference(problem.network, again.trajectory[update], problem.X_train, problem.y_train)
