@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from bench.experiments import rules
 from bench.problems import Problem
 
 # Runs in the SIMD lanes of one block, computed in this type
@@ -29,7 +30,7 @@ class Block:
     Parameters
     ----------
     rule
-        Name of the update rule: "sgd".
+        Name of the update rule, as of `rules.rule_of`: "sgd".
     batch_size
         Samples per update; N for full batch.
     learning_rates
@@ -62,7 +63,8 @@ class Block:
         """Rough amount of work, in multiplications of a forward pass, for order and prediction.
 
         An evaluation is a forward pass, a third of a training step; each update costs as much as
-        `UPDATE_PARAMS` further parameters.
+        `UPDATE_PARAMS` further parameters, by a rule with a memory `rules.UPDATE_COST` times all of
+        them more.
         """
         n, n_params = problem.n_train, problem.network.n_params
         n_evaluations = (
@@ -74,14 +76,15 @@ class Block:
         samples = self.epochs * n + n_evaluations * n_scored / 3
         updates = self.epochs * -(-n // self.batch_size)
         lanes = -(-len(self.learning_rates) * self.n_networks // LANES) * LANES
-        return float(lanes * (n_params * samples + UPDATE_PARAMS * updates))
+        each = UPDATE_PARAMS + rules.UPDATE_COST.get(self.rule, 0.0) * n_params
+        return float(lanes * (n_params * samples + each * updates))
 
     def key(self, problem: Problem) -> str:
         """Return the sha256, in hex, of all that determines the result, kernels included."""
         content = (
             FORMAT,
             problem.content_hash(),
-            self.rule,
+            rules.content(self.rule, self.batch_size),
             self.batch_size,
             tuple(rate.hex() for rate in self.learning_rates),
             self.seed,
@@ -89,7 +92,6 @@ class Block:
             self.population,
             self.checkpoints,
             np.dtype(DTYPE).name,
-            # the rules' parameters are constants of the kernels, and so part of their hash
             kernels.KERNEL_HASH,
             kernels.INSTRUCTION_SET,
         )

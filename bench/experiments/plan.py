@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bench.experiments.block import LANES, Block
+from bench.experiments.rules import ADAM_HALF_LIFE
 from bench.problems import Problem
 from kernels.train import GRID_STEP
 
 # Every rate is 2 ** (k / 8): coarse rates are every fourth of them
 COARSE_STEP = 4
 # First exponent, in eighths: 2 ** -6; Adam's steps do not shrink with the gradient: 2 ** -12
-COARSE_START = {"adam": -96}
+COARSE_START = {"adam": -96, ADAM_HALF_LIFE: -96}
 COARSE_START_OTHERS = -48
 
 MIN_EPOCHS = 30

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 import kernels
 from bench.experiments.block import DTYPE, Block, BlockResult
 from bench.experiments.progress import Reporter, Silent, stage
+from bench.experiments.rules import rule_of
 from bench.experiments.store import Store, encode
 from bench.problems import Problem
 
@@ -56,7 +57,7 @@ def run_block(problem: Problem, block: Block) -> BlockResult:
         batch_size=block.batch_size,
         learning_rate=np.tile(np.array(block.learning_rates), n_networks),
         epochs=block.epochs,
-        rule=block.rule,
+        rule=rule_of(block.rule, block.batch_size),
         seed=block.seed,
         checkpoints=block.checkpoints,
         eval_sets={"test": problem.scored_test} if problem.has_test else None,
