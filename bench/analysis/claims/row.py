@@ -64,7 +64,9 @@ def settle(verdicts: dict[float, str], target: float) -> tuple[str, dict[float, 
     return "undecided" if opposite in others.values() else verdicts[target], others
 
 
-def by_target(evidence: Evidence, measure: Callable[[int], Estimate]) -> tuple[Estimate, Row]:
+def by_target(
+    evidence: Evidence, measure: Callable[[int], Estimate], kind: str = "ratio"
+) -> tuple[Estimate, Row]:
     """Measure a ratio at each target: the middle one's estimate, and verdict and others' verdicts.
 
     Parameters
@@ -73,10 +75,13 @@ def by_target(evidence: Evidence, measure: Callable[[int], Estimate]) -> tuple[E
         For the targets.
     measure
         From a target's index to the estimate.
+    kind
+        "ratio" or "within", as of `intervals.verdict`.
     """
     found = [measure(k) for k in range(len(evidence.targets))]
     verdicts = {
-        t: verdict(e.low, e.high, MARGIN) for t, e in zip(evidence.targets, found, strict=True)
+        t: verdict(e.low, e.high, MARGIN, kind=kind)
+        for t, e in zip(evidence.targets, found, strict=True)
     }
     decided, others = settle(verdicts, evidence.target)
     about = {"verdict": decided, "other_targets": others, "target": evidence.target}
