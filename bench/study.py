@@ -30,7 +30,7 @@ from bench.problems import PROBLEMS, Problem, load_problem, with_options
 from bench.problems.table import TableOptions, describe, load_table
 from bench.report import figures
 from bench.rounds import Clock, Rounds
-from bench.speed.seconds import GIVEN, given_cost, installed, measure_seconds
+from bench.speed.seconds import GIVEN, given_cost, installed, measure_powers, measure_seconds
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
 from bench.stages import Training, duration, find_targets, search, train_variants
 
@@ -84,9 +84,10 @@ def study(
 
     clock.leave_out(compile_once(training))
     find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
-    seconds = timed_before(training, before)
+    seconds = timed_before(training, before, "seconds.csv")
     seconds = timed(training, settings.step_cost) if seconds is None else seconds
     clock.leave_out(seconds.attrs.get("start_seconds", {}).get(OURS, 0.0))
+    powers = timed_powers(training, settings, before)
     done = train(training, settings, clock, n_rounds)
     variants, counts = train_variants(training, settings.learning_rates)
     evidence = analyse(
@@ -94,6 +95,7 @@ def study(
         training.rule,
         training.outcomes(),
         seconds=seconds,
+        powers=powers,
         blocks=training.results(),
         options={**settings.stored(), **done},
         variants=counts,
@@ -210,14 +212,37 @@ def timed(training: Training, step_cost: Sequence[float] | None) -> pd.DataFrame
     """Return the seconds per update of the programs here, and of the user's own."""
     training.progress.say("Timing the programs that can train this network.")
     seconds = measure_seconds(training.problem)
-    for program, reason in seconds.attrs.get("left_out", {}).items():
-        training.tell(f"{program} is left out of the timings: {reason}.")
+    tell_left_out(training, seconds)
     if step_cost is None:
         return seconds
     given = given_cost(training.problem, *step_cost)
     both = pd.concat([seconds, given], ignore_index=True)
     both.attrs = seconds.attrs
     return both
+
+
+def timed_powers(
+    training: Training, settings: Options, before: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """Return the seconds per sample at powers of two and beside them; nothing where time is short.
+
+    That is within a budget or a number of rounds; in a fixed plan, and of populations, nobody asks.
+    """
+    limited = settings.budget_seconds is not None or settings.rounds is not None
+    if limited or settings.fixed or training.problem.population is not None:
+        return pd.DataFrame()
+    powers = timed_before(training, before, "powers.csv")
+    if powers is None:
+        training.progress.say("Timing the programs at powers of two and beside them.")
+        powers = measure_powers(training.problem)
+        tell_left_out(training, powers)
+    return powers
+
+
+def tell_left_out(training: Training, timings: pd.DataFrame) -> None:
+    """Tell which programs were not timed, and why."""
+    for program, reason in timings.attrs.get("left_out", {}).items():
+        training.tell(f"{program} is left out of the timings: {reason}.")
 
 
 def train(
@@ -254,19 +279,21 @@ def rounds_of(before: Mapping[str, Any] | None) -> int | None:
     return None if done is None else int(done["done"])
 
 
-def timed_before(training: Training, before: Mapping[str, Any] | None) -> pd.DataFrame | None:
-    """Return the seconds that the same study measured on this machine, of the programs here.
+def timed_before(
+    training: Training, before: Mapping[str, Any] | None, file: str
+) -> pd.DataFrame | None:
+    """Return the timings that the same study measured on this machine, of the programs here.
 
     The same command is to give the same answer: measured again they would differ a little.
     """
     if before is None or before["machine"] != view.as_json(view.machine()):
         return None
-    path = training.store.out / training.problem.name / "seconds.csv"
+    path = training.store.out / training.problem.name / file
     if before["versions"] != view.versions() or not path.exists():
         return None
-    seconds = pd.read_csv(path)
-    programs = set(seconds.program) - {GIVEN}
-    return seconds if programs == {OURS, *installed(None)} else None
+    timings = pd.read_csv(path)
+    programs = set(timings.program) - {GIVEN}
+    return timings if programs == {OURS, *installed(None)} else None
 
 
 def publish(

@@ -101,6 +101,8 @@ def write(
         write_parquet(folder / "networks.parquet", NETWORKS, all_network_rows(variants), footer)
     write_summary(folder / "summary.csv", evidence.summary)
     evidence.seconds.to_csv(folder / "seconds.csv", index=False)
+    if len(evidence.powers):
+        evidence.powers.to_csv(folder / "powers.csv", index=False)
     write_json(folder / "claims.json", evidence.claims)
     report.write(evidence, folder, facts(record))
     write_json(folder / "study.json", record)

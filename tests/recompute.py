@@ -119,7 +119,9 @@ class Files:
     def of(self, batch_size: int, rate: float, role: str = "report") -> pd.DataFrame:
         """Runs of an arm, by seed."""
         r = self.runs
-        mine = (r.batch_size == batch_size) & (r.learning_rate == rate) & (r.role == role)
+        # A rate next to the lattice but for rounding was run on it
+        same = np.isclose(r.learning_rate, rate, rtol=1e-12, atol=0.0)
+        mine = (r.batch_size == batch_size) & same & (r.role == role)
         return r[mine].set_index("seed")
 
     @cached_property

@@ -15,6 +15,7 @@ from bench.analysis.bands import Curves, band_table, drawn_arms
 from bench.analysis.cells import cell_table
 from bench.analysis.choices import HeldOutCurves, choice_table, recommended_arms
 from bench.analysis.claims import all_claims
+from bench.analysis.claims.row import tuned_arms
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.intervals import median_interval
 from bench.analysis.noise import gradient_noise, states_along, uphill_table
@@ -26,6 +27,7 @@ from bench.analysis.stability import (
     thresholds,
     usable_width,
 )
+from bench.analysis.thumb import generalization_table
 from bench.analysis.time_to_target import (
     BASE,
     MIDDLE,
@@ -51,6 +53,7 @@ def analyse(
     seconds: pd.DataFrame,
     blocks: Iterable[tuple[Block, BlockResult]],
     options: Mapping[str, Any],
+    powers: pd.DataFrame | None = None,
     variants: pd.DataFrame | None = None,
     noise: bool = True,
 ) -> Evidence:
@@ -71,6 +74,8 @@ def analyse(
         a time.
     options
         Of the study, as stored.
+    powers
+        As of `Evidence.powers`; None where they were not measured.
     variants
         For a population: rows of `xor.count_outcomes` of every variant, the problem's own network
         included; None: of the problem alone.
@@ -93,7 +98,8 @@ def analyse(
     evidence = measured(problem, runs, seconds, noise=noise)
     base = evidence.options["base_batch_size"]
     chosen = [] if runs.population else recommended_arms(evidence.recommendations)
-    scores = HeldOutCurves(chosen)
+    tuned = list(tuned_arms(evidence).values())
+    scores = HeldOutCurves([*chosen, *tuned])
     drawn = drawn_arms(evidence.arms, base)
     bands, population = walk(problem, runs, drawn, _noting(blocks, scores), variants)
     evidence = replace(
@@ -102,6 +108,8 @@ def analyse(
         bands=bands,
         population=population,
         choices=choice_table(problem, runs, chosen, scores),
+        generalization=generalization_table(problem, runs, tuned, scores),
+        powers=pd.DataFrame() if powers is None else powers,
     )
     return replace(evidence, claims=all_claims(evidence))
 

@@ -49,28 +49,41 @@ class HeldOutCurves:
     Parameters
     ----------
     arms
-        Whose reporting runs to keep; a rate that stands in two blocks of a seed counts once.
+        Whose runs to keep, of tuning and of reporting seeds; a rate that stands in two blocks of
+        a seed counts once.
     """
 
     def __init__(self, arms: Iterable[Arm]) -> None:
-        self._scores: dict[Arm, dict[int, Floats]] = {arm: {} for arm in arms}
+        self._scores: dict[tuple[Arm, str], dict[int, Floats]] = {
+            (arm, kind): {} for arm in arms for kind in ("tune", "report")
+        }
         self.examples: dict[int, NDArray[np.int64]] = {}
 
     def add(self, block: Block, result: BlockResult) -> None:
         """Keep what a block has of the arms."""
-        if role(block.seed) != "report" or block.population is not None:
+        if block.population is not None:
             return
         for i, rate in enumerate(block.learning_rates):
-            curves = self._scores.get(Arm(block.batch_size, rate))
-            if curves is not None:
+            curves = self._scores.get((Arm(block.batch_size, rate), role(block.seed)))
+            if curves is not None and block.seed not in curves:
                 self.examples[block.batch_size] = result.examples
-                curves.setdefault(block.seed, result.test_score[0, i])
+                curves[block.seed] = result.test_score[0, i].copy()  # a view would hold all runs
 
-    def of(self, arm: Arm) -> tuple[NDArray[np.int64], Floats]:
-        """Seeds (n,) ascending, and their scores (n, C)."""
-        curves = self._scores[arm]
+    def of(self, arm: Arm, kind: str = "report") -> tuple[NDArray[np.int64], Floats]:
+        """Seeds (n,) of a role, ascending, and their scores (n, C)."""
+        curves = self._scores[arm, kind]
         seeds = np.array(sorted(curves), np.int64)
         return seeds, np.array([curves[seed] for seed in seeds.tolist()])
+
+
+def best_evaluation(scores: Floats, *, larger_is_better: bool) -> int:
+    """Index of the evaluation at which the median score over runs (n, C) is best.
+
+    The first of ties. A diverged run (NaN) does worse than any other.
+    """
+    known = np.where(np.isnan(scores), 0.0 if larger_is_better else np.inf, scores)
+    medians = median(known)
+    return int((medians if larger_is_better else -medians).argmax())
 
 
 def choice_table(
@@ -128,8 +141,7 @@ def _scores(
     reached = np.where(np.isfinite(hits), scores[np.arange(len(hits)), at], np.nan)
     # A diverged run does worse than any other
     known = np.where(np.isnan(scores), 0.0 if kind.larger_is_better else np.inf, scores)
-    medians = median(known)
-    best = int((medians if kind.larger_is_better else -medians).argmax())
+    best = best_evaluation(scores, larger_is_better=kind.larger_is_better)
     at_target = median_interval(reached[~np.isnan(reached)]) if np.isfinite(hits).any() else UNKNOWN
     return {
         "score": kind.score,

@@ -118,8 +118,8 @@ class Evidence:
         A row per batch size, from tuning seeds alone: `rule, batch_size, mean_batch,
         learning_rate, reason, at_edge, median_examples, failed_share, n_seeds`.
     arms
-        A row per arm: `rule, batch_size, protocol ("same"|"linear"|"tuned"), base_batch_size (NaN
-        for tuned), learning_rate`.
+        A row per arm: `rule, batch_size, protocol ("same"|"linear"|"square root"|"tuned"),
+        base_batch_size (NaN for tuned), learning_rate`.
     summary
         A row per arm and target, the columns of summary.csv: `rule, batch_size, protocol,
         base_batch_size, learning_rate, n_seeds, target, success_rate, success_low, success_high,
@@ -169,12 +169,21 @@ class Evidence:
         A dict per verdict, the pinned keys `claim, statement, measure, axis, program, protocol,
         base_batch_size, target, verdict, effect, low, high, n_seeds, definition` and further
         `kind` ("ratio": null value 1; "difference": null value 0; "share" and "share below":
-        against `margin` itself), `margin, batch_size, against` (a batch size, a variant, or None),
-        `n_undetermined, p_value, p_holm, other_targets` ({target: verdict}), `note` (a sentence
-        such as a contradiction between measures, or ""). Effects are oriented: above the null
-        value (below it for "share below") means that the claim holds.
+        against `margin` itself; "within": a ratio claimed not to exceed it), `margin, batch_size,
+        against` (a batch size, a variant, or None), `n_undetermined, p_value, p_holm,
+        other_targets` ({target: verdict}), `note` (a sentence such as a contradiction between
+        measures, or ""). Effects are oriented: above the null value (below it for "share below"
+        and "within") means that the claim holds.
     recommendations
         For the fewest epochs first, then a program each.
+    powers
+        A row per program, batch size and round, seconds per sample at powers of two and beside
+        them: `program, batch_size, round, seconds_per_sample`. Empty within a budget.
+    generalization
+        A row per tuned arm and reporting seed: `batch_size, learning_rate, seed`, the held-out
+        score (accuracy or rmse) `at_0, at_1, at_2` when each target is reached (NaN: not reached)
+        and `best`, at the evaluation, after `best_examples`, where the median of the *tuning*
+        seeds is best (NaN: diverged). Empty where nothing is held out, and for populations.
     choices
         A row per arm that a recommendation chooses or names as cheapest, and kind of held-out
         score (both accuracy and balanced accuracy where classes are imbalanced): `batch_size,
@@ -211,6 +220,8 @@ class Evidence:
     claims: list[dict[str, Any]] = field(default_factory=list)
     recommendations: list[Recommendation] = field(default_factory=list)
     choices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    powers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    generalization: pd.DataFrame = field(default_factory=pd.DataFrame)
     population: Population | None = None
     warnings: tuple[str, ...] = ()
 

@@ -23,7 +23,7 @@ from bench.analysis.intervals import (
 from bench.analysis.outcomes import first_hit, outcome_rows
 from bench.analysis.stability import FAILING_SHARE, add_failures, spread
 from bench.experiments import Block, BlockResult
-from bench.experiments.plan import pilot_points
+from bench.experiments.plan import lattice_index, lattice_rate, pilot_points
 from bench.problems import Problem
 from bench.streams import stream
 
@@ -48,6 +48,7 @@ MIDDLE = 1  # index of the target that picks and verdicts use
 BASE = 32  # B_0 of the protocols
 RATE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of a batch size's own pick, that claims name
 NEIGHBOUR_FACTORS = (0.5, 1.0, 2.0)  # of the picks of half and twice the batch size
+SAME_RATE = 1e-12  # relative difference of rates that are the same but for rounding
 ARM_COLUMNS = ["rule", "batch_size", "protocol", "base_batch_size", "learning_rate"]
 
 
@@ -249,7 +250,7 @@ def base_batch_size(batch_sizes: Sequence[int], n_train: int) -> int:
 
 
 def protocol_arms(picks: pd.DataFrame, n_train: int) -> pd.DataFrame:
-    """Arms of the three protocols: tuned, and same and linear with bases B_0 and 1.
+    """Arms of the protocols: tuned, and same, linear and square root with bases B_0 and 1.
 
     Parameters
     ----------
@@ -271,14 +272,25 @@ def protocol_arms(picks: pd.DataFrame, n_train: int) -> pd.DataFrame:
     for base in bases:
         rows += [(rule, b, "same", float(base), rate[base]) for b in rate]
         rows += [(rule, b, "linear", float(base), rate[base] * b / base) for b in rate]
+        rows += [
+            (rule, b, "square root", float(base), on_lattice(rate[base] * float(np.sqrt(b / base))))
+            for b in rate
+        ]
     return pd.DataFrame(rows, columns=ARM_COLUMNS)
+
+
+def on_lattice(rate: float) -> float:
+    """Return the lattice's rate where this one differs from it by rounding: so it runs once."""
+    nearest = lattice_rate(lattice_index(rate))
+    return nearest if np.isclose(rate, nearest, rtol=SAME_RATE, atol=0.0) else rate
 
 
 def named_rates(picks: pd.DataFrame, batch_size: int, n_train: int) -> tuple[float, ...]:
     """Rates of the third block of a batch size, ascending: those that arms and claims name.
 
-    Its arms of all protocols (5 rates), its pick x 1/4, 1/2, 2, 4, and the picks of half and twice
-    the batch size x 1/2, 1, 2 (the cost of a wrong batch size): at most 15.
+    Its arms of all protocols (7 rates), its pick x 1/4, 1/2, 2, 4, and the picks of half and twice
+    the batch size x 1/2, 1, 2 (the cost of a wrong batch size): at most 16 beside its pick, which
+    its seeds have run.
     """
     arms = protocol_arms(picks, n_train)
     rate = dict(zip(picks.batch_size, picks.learning_rate, strict=True))

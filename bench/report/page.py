@@ -318,11 +318,11 @@ def _rates_told(evidence: Evidence) -> str:
 
 
 def _protocols_told(evidence: Evidence) -> str:
-    """The three protocols and their bases."""
+    """The protocols and their bases."""
     base = words.batch_name(int(evidence.options["base_batch_size"]), evidence.problem.n_train)
     return (
         f"Tuned: each batch size at its own pick. Same: all at the pick of {base} (and of batch "
-        "size 1). Linear: that pick in proportion to the batch size."
+        "size 1). Linear: that pick in proportion to the batch size; square root: to its root."
     )
 
 

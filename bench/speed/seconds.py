@@ -24,6 +24,9 @@ from bench.speed.peers import PEERS, CannotDoError, Params, start_of
 
 OURS = "batchbench"
 ROUNDS = 6  # the least and the greatest of 6 rounds enclose the median with 97%
+# Batch sizes at and beside powers of two; 100 is held against what lies between 64 and 128
+POWER_GROUPS = ((31, 32, 33), (64, 100, 127, 128))
+POWER_ROUNDS = 9  # the second least and the second greatest enclose the median with 96%
 # Two programs do the same where their parameters differ by less than this share of the way that
 # they went: float32's rounding (6e-8), grown over at most 128 updates to 1e-5, or to 4e-4 where
 # it puts a ReLU on the other side of 0. A wrong rate, order or mean gives 1e-2 and more.
@@ -68,16 +71,16 @@ class Worker:
         """Parameters after 2 passes at a batch size, and the seconds that the start took."""
         return cast(tuple[Params, float], self._ask("prepare", batch_size))
 
-    def measure(self) -> float:
-        """Seconds per update of one round, at the batch size that was prepared last."""
-        return cast(float, self._ask("measure"))
+    def measure(self, batch_size: int) -> float:
+        """Seconds per update of one round, at a batch size that was prepared."""
+        return cast(float, self._ask("measure", batch_size))
 
     def _send(self, message: object) -> None:
         assert self.process.stdin is not None
         pickle.dump(message, self.process.stdin)
         self.process.stdin.flush()
 
-    def _ask(self, request: str, value: int = 0) -> object:
+    def _ask(self, request: str, value: int) -> object:
         assert self.process.stdout is not None
         try:
             self._send((request, value))
@@ -119,6 +122,12 @@ def measured_batch_sizes(problem: Problem) -> list[int]:
     """1, 4, 16, ... of the problem's batch sizes, and the full batch."""
     *sizes, full = problem.batch_sizes
     return [*sizes[::2], full]
+
+
+def power_batch_sizes(problem: Problem) -> list[int]:
+    """Powers of two and their neighbours, as far as they are mini-batches of the problem."""
+    groups = [group for group in POWER_GROUPS if max(group) <= problem.n_train / 2]
+    return [size for group in groups for size in group]
 
 
 def installed(programs: Iterable[str] | None) -> list[str]:
@@ -179,6 +188,28 @@ class Measurement:
         frame.attrs = {"left_out": self.left_out, "start_seconds": self.start_seconds}
         return frame
 
+    def run_powers(self) -> pd.DataFrame:
+        """Measure at and beside powers of two: all batch sizes of a program in each of its turns.
+
+        So that two batch sizes are compared within a few moments; which of them comes first
+        changes from round to round.
+        """
+        sizes = power_batch_sizes(self.problem)
+        for batch_size in sizes:
+            self._prepare(batch_size)
+        rows = [
+            (program, size, number, worker.measure(size) / size)
+            for number in range(POWER_ROUNDS)
+            for program, worker in self.workers.items()
+            for size in np.roll(sizes, number).tolist()
+        ]
+        columns = ["program", "batch_size", "round", "seconds_per_sample"]
+        frame = pd.DataFrame(rows, columns=columns)
+        order = ["program", "batch_size", "round"]
+        frame = frame.sort_values(order, key=_ours_first, ignore_index=True)
+        frame.attrs = {"left_out": self.left_out}
+        return frame
+
     def _prepare(self, batch_size: int) -> None:
         """Let each program train; leave out those that end elsewhere than our engine does."""
         start = start_of(self.problem)
@@ -204,7 +235,7 @@ class Measurement:
         rounds: dict[str, list[float]] = {program: [] for program in self.workers}
         for _ in range(ROUNDS):
             for program, worker in self.workers.items():
-                rounds[program].append(worker.measure())
+                rounds[program].append(worker.measure(batch_size))
         for program, seconds in rounds.items():
             self.rows.append(
                 {
@@ -258,3 +289,33 @@ def measure_seconds(problem: Problem, programs: Iterable[str] | None = None) -> 
     with ExitStack() as stack:
         workers = {name: stack.enter_context(Worker(name, problem)) for name in names}
         return Measurement(problem, workers).run()
+
+
+def measure_powers(problem: Problem, programs: Iterable[str] | None = None) -> pd.DataFrame:
+    """Measure seconds per sample at powers of two and beside them, as `measure_seconds` does.
+
+    Parameters
+    ----------
+    problem
+        What to train on: batch sizes above half of its training samples are left out.
+    programs
+        As of `measure_seconds`.
+
+    Returns
+    -------
+    DataFrame
+        A row per program, batch size (31, 32, 33, 64, 100, 127, 128) and round: `program,
+        batch_size, round` (0 to 8), `seconds_per_sample`; no rows where no batch size is small
+        enough. In `attrs`: `left_out`, a reason for each program that was.
+
+    Raises
+    ------
+    InputError
+        For a program that is unknown or not installed.
+    RuntimeError
+        Where our own engine fails.
+    """
+    names = [OURS, *installed(programs)] if power_batch_sizes(problem) else []
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, problem)) for name in names}
+        return Measurement(problem, workers).run_powers()

@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,13 +39,41 @@ def work_of(problem: Problem, batch_size: int) -> Work:
     )
 
 
+@dataclass
+class Prepared:
+    """A program ready to train at one batch size.
+
+    Parameters
+    ----------
+    run
+        As of `Peer.prepare`.
+    updates
+        Of a pass.
+    passes
+        That take long enough to be timed.
+    """
+
+    run: Run
+    updates: int
+    passes: int = 1
+
+    def difference(self) -> float:
+        """Seconds of the passes alone."""
+        short = self._seconds(1)
+        return self._seconds(1 + self.passes) - short
+
+    def _seconds(self, passes: int) -> float:
+        start = time.perf_counter()
+        self.run(passes, True)
+        return time.perf_counter() - start
+
+
 class Trainer:
     """One program at work on one problem: what a worker does on request."""
 
     def __init__(self, peer: Peer, problem: Problem) -> None:
         self.peer, self.problem = peer, problem
-        self.run: Run
-        self.updates = self.passes = 1
+        self._ready: dict[int, Prepared] = {}
 
     def prepare(self, batch_size: int) -> tuple[Params, float]:
         """Train 2 passes; return the parameters and the seconds from the start to them.
@@ -54,30 +83,22 @@ class Trainer:
         """
         work = work_of(self.problem, batch_size)
         start = time.perf_counter()
-        self.run = self.peer.prepare(work)
-        params = self.run(2, False)
+        run = self.peer.prepare(work)
+        params = run(2, False)
         start_seconds = time.perf_counter() - start
-        self.updates, self.passes = len(work.order), 1
-        while self.passes < 1 << 20 and self._difference() < MEASURED_SECONDS:
-            self.passes *= 2
+        ready = Prepared(run, updates=len(work.order))
+        while ready.passes < 1 << 20 and ready.difference() < MEASURED_SECONDS:
+            ready.passes *= 2
+        self._ready[batch_size] = ready
         return params, start_seconds
 
-    def measure(self, _: int) -> float:
+    def measure(self, batch_size: int) -> float:
         """Seconds per update: a long training less a short one, so that a call's own cost cancels.
 
         Building the estimator, checking input, evaluating before and after are such costs.
         """
-        return max(self._difference(), 0.0) / (self.passes * self.updates)
-
-    def _difference(self) -> float:
-        """Seconds of the passes alone."""
-        short = self._seconds(1)
-        return self._seconds(1 + self.passes) - short
-
-    def _seconds(self, passes: int) -> float:
-        start = time.perf_counter()
-        self.run(passes, True)
-        return time.perf_counter() - start
+        ready = self._ready[batch_size]
+        return max(ready.difference(), 0.0) / (ready.passes * ready.updates)
 
 
 def answer(trainer: Trainer, request: str, value: int) -> tuple[bool, object]:

@@ -79,8 +79,8 @@ def test_classes_are_imbalanced_from_three_to_one() -> None:
     assert choices._imbalanced(replace(iris, y_train=y, class_names=("a", "b")))
 
 
-def test_curves_are_those_of_reporting_runs_of_the_arms() -> None:
-    """Tuning runs picked the arm; a rate that stands in two blocks counts once."""
+def test_curves_are_those_of_the_arms_by_role() -> None:
+    """A rate that stands in two blocks of a seed counts once; tuning runs are kept apart."""
     shape = (1, 2, 2)
     score = np.array([[[0.1, 0.2], [0.3, 0.4]]])
     flags = np.zeros(shape[:2], bool)
@@ -93,3 +93,4 @@ def test_curves_are_those_of_reporting_runs_of_the_arms() -> None:
     seeds, scores = curves.of(Arm(8, 0.5))
     assert seeds.tolist() == [1, 2]
     assert scores.tolist() == [[0.3, 0.4], [0.3, 0.4]]
+    assert curves.of(Arm(8, 0.5), "tune")[0].tolist() == [0]

@@ -101,7 +101,7 @@ class FakeWorker:
         """The parameters, after a start of half a second."""
         return self.params(batch_size), 0.5
 
-    def measure(self) -> float:
+    def measure(self, _: int) -> float:
         """One second more than the round before."""
         self.rounds += 1
         return float(self.rounds)
@@ -224,7 +224,7 @@ def test_a_worker_prepares_then_measures() -> None:
     params, start = trainer.prepare(8)
     assert params.shape == (trainer.problem.network.n_params,)
     assert start > 0
-    assert trainer.measure(0) > 0
+    assert trainer.measure(8) > 0
 
 
 # Flops and peak

@@ -66,6 +66,7 @@ def made_up_seconds(problem: Problem) -> pd.DataFrame:
 def _no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let made-up seconds stand for timings."""
     monkeypatch.setattr(module, "measure_seconds", made_up_seconds)
+    monkeypatch.setattr(module, "measure_powers", lambda _: pd.DataFrame())
 
 
 @pytest.fixture

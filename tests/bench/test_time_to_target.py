@@ -29,6 +29,8 @@ from bench.analysis.time_to_target import (
     summary,
 )
 from bench.experiments import Block, BlockResult
+from bench.experiments.block import LANES
+from bench.experiments.plan import lattice_rate
 from bench.problems import load_problem
 
 inf = np.inf
@@ -247,10 +249,12 @@ def arm_rate(arms, batch_size, protocol, base):
         ("same", 1, 0.01),
         ("linear", 32, 1.6),
         ("linear", 1, 0.64),
+        ("square root", 32, 0.8 * 2.0**0.5),
+        ("square root", 1, 0.08),
     ],
 )
-def test_three_protocols(protocol, base, expected):
-    """At B = 64: its own rate; the base's rate; the base's rate x 64 / base."""
+def test_protocols(protocol, base, expected):
+    """At B = 64: its own rate; the base's rate; that x 64 / base, and x the root of 64 / base."""
     arms = protocol_arms(picks_of({1: 0.01, 32: 0.8, 64: 0.3, N: 2.0}), N)
     assert arm_rate(arms, 64, protocol, base) == pytest.approx(expected)
 
@@ -262,12 +266,20 @@ def test_without_per_sample_runs_there_is_one_base():
 
 
 def test_named_rates_fit_in_one_block():
-    """Protocols, claims and neighbours name at most 15 rates, sorted, none twice."""
+    """Protocols, claims and neighbours name at most 16 rates beside the pick, which was run."""
     picks = picks_of({1: 0.01, 2: 0.017, 32: 0.8, 64: 0.3, N: 2.0})
-    for b in picks.batch_size:
+    for b, pick in zip(picks.batch_size, picks.learning_rate, strict=True):
         rates = named_rates(picks, b, N)
-        assert len(rates) <= 15
+        assert len(set(rates) - {pick}) <= LANES
         assert list(rates) == sorted(set(rates))
+
+
+def test_square_root_rates_on_the_lattice_run_once():
+    """Half an octave above a rate of the lattice lies a rate of the lattice, to the last bit."""
+    for eighths in range(-48, 16):
+        arms = protocol_arms(picks_of({16: 0.1, 32: lattice_rate(eighths), 64: 0.3}), N)
+        assert arm_rate(arms, 64, "square root", 32) == lattice_rate(eighths + 4)
+        assert arm_rate(arms, 16, "square root", 32) == lattice_rate(eighths - 4)
 
 
 def test_named_rates_hold_what_protocols_and_claims_look_up():

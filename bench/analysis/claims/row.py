@@ -89,10 +89,13 @@ def by_target(
 
 
 def timed(
-    evidence: Evidence, runs: Runs, pair: tuple[Arm, Arm], axis: Axis
+    evidence: Evidence, runs: Runs, pair: tuple[Arm, Arm], axis: Axis, kind: str = "ratio"
 ) -> tuple[Estimate, Row]:
-    """T_A / T_B at each target: the middle one's estimate, and what else the row says."""
-    effect, about = by_target(evidence, lambda k: compare(runs, *pair, axis, k).ratio)
+    """T_A / T_B at each target: the middle one's estimate, and what else the row says.
+
+    `kind` is as of `intervals.verdict`.
+    """
+    effect, about = by_target(evidence, lambda k: compare(runs, *pair, axis, k).ratio, kind)
     middle = compare(runs, *pair, axis, MIDDLE)
     about |= {
         "axis": axis.name,

@@ -137,6 +137,7 @@ def time_to_target_data(evidence: Evidence) -> pd.DataFrame:
         "same": f"same as at {words.number(base)}",
         "linear": f"linear from {words.number(base)}",
     }
+    shown = shown[shown["protocol"].isin(names)]
     parts = []
     for axis in ("epochs", "updates"):
         part = shown.rename(columns={axis: "value", f"{axis}_low": "low", f"{axis}_high": "high"})
