@@ -100,6 +100,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Used as they are. [found for each batch size]",
 )
 @click.option("--rule", metavar="RULE", help="sgd, momentum, nesterov or adam. [sgd]")
+@click.option("--compare-rules", is_flag=True, default=None, help="Train by the other rules too.")
 @click.option("--hidden", metavar="32,16", callback=_hidden, help="Hidden layers' widths, or none.")
 @click.option("--activation", metavar="NAME", help="relu, tanh or leaky_relu. [relu]")
 @click.option("--target-loss", type=float, metavar="L", help="Training loss to reach. [found]")

@@ -42,6 +42,9 @@ class Options:
         Used as they are at every batch size; None for lattices that widen and refine themselves.
     rule
         Update rule: "sgd", "momentum", "nesterov" or "adam".
+    compare_rules
+        Whether to train by the other update rules too, at half of the batch sizes and from fewer
+        seeds, and to compare them.
     hidden
         Widths of the hidden layers, () for none; None for the problem's own.
     activation
@@ -75,6 +78,7 @@ class Options:
     batch_sizes: Sequence[BatchSize] | None = None
     learning_rates: Sequence[float] | None = None
     rule: str = "sgd"
+    compare_rules: bool = False
     hidden: Sequence[int] | None = None
     activation: str | None = None
     target_loss: float | None = None
@@ -192,7 +196,8 @@ class Options:
             for field in fields(options) if options else ():
                 value = getattr(options, field.name)
                 if field.name not in (*NOT_STORED, "table") and value != field.default:
-                    words += [f"--{field.name.replace('_', '-')}", _as_word(field.name, value)]
+                    words.append(f"--{field.name.replace('_', '-')}")
+                    words += [] if value is True else [_as_word(field.name, value)]
         return shlex.join(words)
 
 

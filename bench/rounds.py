@@ -21,7 +21,17 @@ from bench.analysis.noise import DRAWS, STATES
 from bench.analysis.time_to_target import named_rates, neighbours
 from bench.experiments import plan
 from bench.experiments.block import Block
-from bench.stages import Training, brackets, coarse, fine, named, say_how_long, widen
+from bench.stages import (
+    Training,
+    brackets,
+    coarse,
+    fine,
+    named,
+    rules_work,
+    say_how_long,
+    train_other_rules,
+    widen,
+)
 
 TUNERS = 3  # tuning seeds of the first look
 FIRST_SEEDS, MORE_SEEDS = 9, 24
@@ -80,12 +90,18 @@ class Rounds:
         Learning rates that were given; None to find them.
     given_sizes
         Whether the batch sizes were given: then all of them are tried, and no others.
+    compare_rules
+        Whether the other update rules are a round.
     """
 
     def __init__(
-        self, training: Training, rates: Sequence[float] | None, given_sizes: bool
+        self,
+        training: Training,
+        rates: Sequence[float] | None,
+        given_sizes: bool,
+        compare_rules: bool = False,
     ) -> None:
-        self.training, self.given = training, rates
+        self.training, self.given, self.compare_rules = training, rates, compare_rules
         self.sizes = list(training.batch_sizes)
         self.first_sizes = self.sizes if given_sizes else [*self.sizes[:-1:2], self.sizes[-1]]
         self._centres: dict[int, int] = {}
@@ -107,6 +123,7 @@ class Rounds:
             self._round("more seeds", lambda: self._more(seeds[:MORE_SEEDS])),
             self._round("all seeds", lambda: self._more(seeds)),
             Round("all batch sizes", self.complete, self._whole_grid, self.complete_work),
+            *([self._other_rules()] if self.compare_rules else []),
             Round("the gradient's noise, along with the report", _nothing, list, self._noise_work),
         ]
 
@@ -234,6 +251,15 @@ class Rounds:
             return
         for stage in (coarse, fine, named, brackets):
             stage(self.training)
+
+    def _other_rules(self) -> Round:
+        """The round that trains by the other update rules."""
+        return Round(
+            "the other update rules",
+            lambda: train_other_rules(self.training, self.given),
+            list,
+            lambda: rules_work(self.training, self.given),
+        )
 
     def _round(self, name: str, blocks: Callable[[], list[Block]]) -> Round:
         """A round whose blocks are known before it begins."""

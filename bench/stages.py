@@ -12,10 +12,16 @@ import pandas as pd
 from bench.analysis.arms import Runs
 from bench.analysis.outcomes import outcome_rows
 from bench.analysis.stability import KINDS, add_failures, bracket_rates, largest_stable_rate
-from bench.analysis.time_to_target import choose_targets, extension_sides, named_rates, pick_table
+from bench.analysis.time_to_target import (
+    base_batch_size,
+    choose_targets,
+    extension_sides,
+    named_rates,
+    pick_table,
+)
 from bench.analysis.xor import best_arm, count_outcomes
 from bench.errors import InputError
-from bench.experiments import plan
+from bench.experiments import plan, rules
 from bench.experiments.block import Block, BlockResult
 from bench.experiments.progress import Reporter
 from bench.experiments.run import Ran, iterate, run_blocks
@@ -53,6 +59,8 @@ class Training:
         The same for everyone who reads the report.
     ran
         What each stage trained, and how long that took.
+    by_rule
+        The training by other update rules, where they are compared (`train_other_rules`).
     """
 
     problem: Problem
@@ -69,6 +77,7 @@ class Training:
     told: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     ran: list[Ran] = field(default_factory=list)
+    by_rule: dict[str, Training] = field(default_factory=dict)
     _frames: list[pd.DataFrame] = field(default_factory=list)
 
     @property
@@ -167,6 +176,18 @@ class Training:
         points = {size: plan.halvings(problem, size) for size in self.batch_sizes}
         # the lists `stages` and `told` are shared: they belong to the study
         return replace(self, problem=problem, checkpoints=points, blocks=[], _frames=[])
+
+    def of_rule(self, rule: str, batch_sizes: tuple[int, ...], seeds: tuple[int, ...]) -> Training:
+        """Return a training by another rule, to the same targets; `stages` and so on are shared."""
+        problem = replace(self.problem, name=f"{self.problem.name}, {rule}")
+        fresh: dict[str, Any] = {"blocks": [], "pilot": [], "_frames": [], "by_rule": {}}
+        return replace(
+            self, problem=problem, rule=rule, batch_sizes=batch_sizes, seeds=seeds, **fresh
+        )
+
+    def all_rules(self) -> list[Training]:
+        """Return this training, and those by other rules."""
+        return [self, *self.by_rule.values()]
 
     def tell(self, sentence: str) -> None:
         """Tell a sentence now, and keep it for the report."""
@@ -291,6 +312,45 @@ def search(training: Training, given: Sequence[float] | None) -> None:
     named(training)
     if not population:
         brackets(training)
+
+
+def train_other_rules(training: Training, given: Sequence[float] | None) -> None:
+    """Train by the other update rules as `planned_rules` says; results are `training.by_rule`.
+
+    Coarse rates from the tuning seeds, wider where the pick is the outermost; then, from all seeds,
+    16 fine rates around the pick. Given rates are used as they are.
+    """
+    planned = planned_rules(training)
+    say_how_long(training, "Training by the other update rules", rules_work(training, given), ())
+    for rule, other in planned.items():
+        every = dict.fromkeys(other.batch_sizes, given or plan.coarse_rates(rule))
+        if given is not None:
+            other.run("rates given", every, other.seeds)
+        else:
+            tuners = tuple(seed for seed in other.seeds if plan.role(seed) == "tune")
+            other.run("coarse rates", every, tuners)
+            widen(other, other.batch_sizes, tuners, until_failure=False)
+            fine(other)
+        training.by_rule[rule] = other
+
+
+def planned_rules(training: Training) -> dict[str, Training]:
+    """Return trainings by the other rules, at fewer batch sizes, from fewer seeds; none is done."""
+    base = base_batch_size(training.batch_sizes, training.problem.n_train)
+    sizes = rules.compared_batch_sizes(training.batch_sizes, base)
+    seeds = training.seeds[: rules.SEEDS]
+    return {rule: training.of_rule(rule, sizes, seeds) for rule in rules.others(training.rule)}
+
+
+def rules_work(training: Training, given: Sequence[float] | None) -> float:
+    """Return the work of the other rules, about: that of their first blocks, once for each seed."""
+    work = 0.0
+    for rule, other in planned_rules(training).items():
+        seeds = other.seeds if given else [s for s in other.seeds if plan.role(s) == "tune"]
+        rates = dict.fromkeys(other.batch_sizes, given or plan.coarse_rates(rule))
+        first = other.missing_work(other.grid(rates, seeds))
+        work += first if given else first * (1 + len(other.seeds) / len(seeds))
+    return work
 
 
 def train_variants(

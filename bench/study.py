@@ -32,7 +32,14 @@ from bench.report import figures
 from bench.rounds import Clock, Rounds
 from bench.speed.seconds import GIVEN, given_cost, installed, measure_powers, measure_seconds
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
-from bench.stages import Training, duration, find_targets, search, train_variants
+from bench.stages import (
+    Training,
+    duration,
+    find_targets,
+    search,
+    train_other_rules,
+    train_variants,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +100,7 @@ def study(
     evidence = analyse(
         training.problem,
         training.rule,
-        training.outcomes(),
+        pd.concat([one.outcomes() for one in training.all_rules()], ignore_index=True),
         seconds=seconds,
         powers=powers,
         blocks=training.results(),
@@ -163,6 +170,8 @@ def prepare(
     """Return the training of a study, none of it done."""
     subject = subject_of(problem, settings)
     sizes = arms(subject, settings.batch_sizes)
+    if settings.compare_rules and subject.population is not None:
+        raise InputError("compare_rules is for problems of data, and not for populations of XOR")
     training = Training(
         problem=subject,
         rule=settings.rule,
@@ -256,8 +265,12 @@ def train(
     """
     if settings.fixed or (clock.budget is None and n_rounds is None):
         search(training, settings.learning_rates)
+        if settings.compare_rules:
+            train_other_rules(training, settings.learning_rates)
         return {}
-    rounds = Rounds(training, settings.learning_rates, settings.batch_sizes is not None)
+    rounds = Rounds(
+        training, settings.learning_rates, settings.batch_sizes is not None, settings.compare_rules
+    )
     done = rounds.run(clock, n_rounds)
     training.warnings += filter(None, [rounds.left_behind() if done < len(rounds.all) else ""])
     return {"rounds": done, "rounds_of": len(rounds.all)}

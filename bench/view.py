@@ -113,7 +113,7 @@ def study_record(
 ) -> dict[str, Any]:
     """Return the content of study.json: everything needed to run the study again."""
     problem = training.problem
-    trainings = variants.values() if variants else [training]
+    trainings = variants.values() if variants else training.all_rules()
     keys = [block.key(problem) for block in training.pilot]
     keys += [block.key(t.problem) for t in trainings for block in t.blocks]
     options = settings.stored()
@@ -257,6 +257,8 @@ def all_run_rows(training: Training) -> Iterator[pa.Table]:
             end = start + result.diverged.size
             yield run_rows(block, result, outcomes.iloc[start:end], score)
         start += result.diverged.size
+    for other in training.by_rule.values():
+        yield from all_run_rows(other)
 
 
 def all_network_rows(variants: Mapping[str, Training]) -> Iterator[pa.Table]:

@@ -20,6 +20,7 @@ from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.intervals import median_interval
 from bench.analysis.noise import gradient_noise, states_along, uphill_table
 from bench.analysis.recommend import MARGIN, recommend
+from bench.analysis.rules import rule_tables
 from bench.analysis.stability import (
     KINDS,
     add_failures,
@@ -64,7 +65,7 @@ def analyse(
     problem
         With its targets.
     rule
-        Name of the update rule; runs of other rules are ignored.
+        Name of the update rule; runs of other rules are compared with its own, and no more.
     outcomes
         Rows of `outcomes.outcome_rows`, of all blocks.
     seconds
@@ -102,9 +103,12 @@ def analyse(
     scores = HeldOutCurves([*chosen, *tuned])
     drawn = drawn_arms(evidence.arms, base)
     bands, population = walk(problem, runs, drawn, _noting(blocks, scores), variants)
+    rules, rule_runs = rule_tables(outcomes, problem.n_train)
     evidence = replace(
         evidence,
         options={**options, **evidence.options},
+        rules=rules,
+        rule_runs=rule_runs,
         bands=bands,
         population=population,
         choices=choice_table(problem, runs, chosen, scores),

@@ -176,6 +176,15 @@ class Evidence:
         and "within") means that the claim holds.
     recommendations
         For the fewest epochs first, then a program each.
+    rules
+        A row per update rule and batch size, tuned: `rule, batch_size, mean_batch, learning_rate,
+        at_edge, stable, unstable` (bracket of the largest stable rate, kind "failed", among the
+        rates that reporting seeds ran), `examples, examples_low, examples_high, ratio, ratio_low,
+        ratio_high` (T over that of plain gradient descent at the same batch size, paired by seed),
+        `n_undetermined, n_seeds`. Empty where no rule was compared with the study's own.
+    rule_runs
+        The reporting runs behind it, a row each: `rule, batch_size, learning_rate, seed,
+        budget_examples, hit_0, hit_1, hit_2`.
     powers
         A row per program, batch size and round, seconds per sample at powers of two and beside
         them: `program, batch_size, round, seconds_per_sample`. Empty within a budget.
@@ -219,6 +228,8 @@ class Evidence:
     bands: pd.DataFrame
     claims: list[dict[str, Any]] = field(default_factory=list)
     recommendations: list[Recommendation] = field(default_factory=list)
+    rules: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rule_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     choices: pd.DataFrame = field(default_factory=pd.DataFrame)
     powers: pd.DataFrame = field(default_factory=pd.DataFrame)
     generalization: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -34,6 +34,7 @@ NAMES = {
     "momentum": "momentum",
     "nesterov": "Nesterov momentum",
     "adam": "Adam",
+    "adam_half_life": "Adam, the half-life of beta2 kept",
 }
 """Options of networks and training by the names that people use."""
 

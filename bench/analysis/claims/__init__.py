@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.analysis.claims.batch_size import inefficient, learning_rate, noisy, unstable
 from bench.analysis.claims.row import Row
+from bench.analysis.claims.rules import half_life, momentum
 from bench.analysis.claims.xor import deeper, not_always
 from bench.analysis.evidence import Evidence
 from bench.analysis.intervals import holm
@@ -23,6 +24,8 @@ CLAIMS: dict[str, Callable[[Evidence], list[Row]]] = {
     "C6": not_always,
     "C7": deeper,
     "C8": learning_rate,
+    "R5": momentum,
+    "R6": half_life,
 }
 
 
