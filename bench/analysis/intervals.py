@@ -181,11 +181,7 @@ def bootstrap(
     rng: np.random.Generator,
     draws: int = 2000,
 ) -> Estimate:
-    """Estimate of whole rows of `values`, with the expanded percentile interval.
-
-    The tails are widened as Student's t is against the normal, which the plain percentile
-    interval of few observations lacks (Hesterberg 2015, The American Statistician 69:371). Draws
-    in which the estimator is NaN count against both bounds.
+    """Estimate of whole rows of `values`, with the `percentile_interval` of resampled rows.
 
     Parameters
     ----------
@@ -199,11 +195,21 @@ def bootstrap(
         Number of resamples.
     """
     n = len(values)
+    value = float(estimator(values[None])[0]) if n else np.nan
     if n < 2:
-        value = float(estimator(values[None])[0]) if n else np.nan
         return Estimate(value, -np.inf, np.inf, n, identified=False)
-    value = float(estimator(values[None])[0])
-    drawn = estimator(values[rng.integers(0, n, (draws, n))])
+    return percentile_interval(value, estimator(values[rng.integers(0, n, (draws, n))]), n)
+
+
+def percentile_interval(value: float, drawn: Floats, n: int) -> Estimate:
+    """Interval from the values (draws,) that a statistic of n rows takes in resamples of them.
+
+    The tails are widened as Student's t is against the normal, which the plain percentile
+    interval of few observations lacks (Hesterberg 2015, The American Statistician 69:371). Draws
+    in which the statistic is NaN count against both bounds; fewer than 2 rows bound nothing.
+    """
+    if n < 2:
+        return Estimate(value, -np.inf, np.inf, n, identified=False)
     tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1.0 - TAIL, n - 1))
     unknown = np.isnan(drawn)
     low = np.quantile(np.where(unknown, -np.inf, drawn), tail, method="lower")
