@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from bench.analysis.arms import Arm, Runs
@@ -84,6 +83,6 @@ def compare_rules(
     return paired_ratio(
         ours.loc[seeds, hit].to_numpy(float),
         theirs.loc[seeds, hit].to_numpy(float),
-        float(np.max(ours.budget_examples, initial=0.0)),
-        float(np.max(theirs.budget_examples, initial=0.0)),
+        float(ours.budget_examples.to_numpy(float).max(initial=0.0)),
+        float(theirs.budget_examples.to_numpy(float).max(initial=0.0)),
     )
