@@ -108,7 +108,7 @@ def outcome_rows(
     network, _ = np.indices(runs)
     columns: dict[str, Any] = {
         "learning_rate": np.broadcast_to(block.learning_rates, runs),
-        "network": network,
+        "network": network if block.networks is None else np.array(block.networks)[network],
         "initial_loss": result.loss[..., 0],
         "final_loss": final,
         "final_score": result.score[..., -1],

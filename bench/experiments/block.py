@@ -44,6 +44,8 @@ class Block:
         `init_params(seed=seed)`.
     checkpoints
         Examples seen at which to evaluate; None for the standard grid.
+    networks
+        Which of the population's networks are trained, ascending; None for all.
     """
 
     rule: str
@@ -53,11 +55,12 @@ class Block:
     epochs: int
     population: int | None = None
     checkpoints: tuple[int, ...] | None = None
+    networks: tuple[int, ...] | None = None
 
     @property
     def n_networks(self) -> int:
         """Number of networks at each rate."""
-        return self.population or 1
+        return (self.population or 1) if self.networks is None else len(self.networks)
 
     def work(self, problem: Problem) -> float:
         """Rough amount of work, in multiplications of a forward pass, for order and prediction.
@@ -81,7 +84,7 @@ class Block:
 
     def key(self, problem: Problem) -> str:
         """Return the sha256, in hex, of all that determines the result, kernels included."""
-        content = (
+        content: tuple[object, ...] = (
             FORMAT,
             problem.content_hash(),
             rules.content(self.rule, self.batch_size),
@@ -95,6 +98,7 @@ class Block:
             kernels.KERNEL_HASH,
             kernels.INSTRUCTION_SET,
         )
+        content += () if self.networks is None else (self.networks,)
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
     def __str__(self) -> str:

@@ -48,6 +48,7 @@ def run_block(problem: Problem, block: Block) -> BlockResult:
     """
     network, X, y = problem.network, problem.X_train, problem.y_train
     start = kernels.init_params(network, block.seed, problem.scheme, DTYPE, block.population)
+    start = start if block.networks is None else start[list(block.networks)]
     n_networks, n_rates = block.n_networks, len(block.learning_rates)
     result = kernels.train(
         network,
@@ -170,7 +171,7 @@ def _finished(
     running: dict[Future[Coded], Block] = {}
     pool = ThreadPoolExecutor(workers, thread_name_prefix="block")
     try:
-        with _asked_to_stop() as stop:
+        with asked_to_stop() as stop:
             while True:
                 while not stop.is_set() and len(running) < workers + AHEAD:
                     block = next(waiting, None)
@@ -206,7 +207,7 @@ def _result(problem: Problem, block: Block, future: Future[Coded]) -> Coded:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
+def asked_to_stop() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C or SIGTERM into an event; a second one interrupts at once.
 
     Python delivers signals to its main thread only: elsewhere the event is never set.

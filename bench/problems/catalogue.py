@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,47 +12,10 @@ import numpy as np
 from bench.errors import InputError
 from bench.problems.prepare import split, standardize
 from bench.problems.problem import Problem
+from bench.problems.xor import notes, xor
 from kernels import Network
 
 SPLIT_TOLD = "A fifth of the rows, {how} with random_state 0, is held out as the test split."
-
-
-def notes() -> Problem:
-    """Return the notes' problem: XOR, learned by populations of 2-2-1 networks.
-
-    Targets lie below XOR's plateaus (.693, .477, .347); every run is given 10,000 updates.
-    """
-    return Problem(
-        name="notes",
-        title="The notes' network on XOR, 4 x 2",
-        network=Network((2, 2, 1), "relu", "sigmoid", "bce"),
-        X_train=np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32),
-        y_train=np.array([0, 1, 1, 0], np.int64),
-        X_test=np.empty((0, 2), np.float32),
-        y_test=np.empty(0, np.int64),
-        feature_names=("x1", "x2"),
-        class_names=("0", "1"),
-        preparation=("The four rows of XOR as they are, inputs 0 and 1; nothing is held out.",),
-        population=256,
-        targets=(0.3, 0.2, 0.1),
-        updates_budget=10_000,
-    )
-
-
-def xor_variants() -> dict[str, Problem]:
-    """Return the notes' problem, changed in one factor at a time, by label.
-
-    Width, depth, initialization, and tanh as the control for "ReLUs die".
-    """
-    base = notes()
-    shapes = ((2, 2, 1), (2, 2, 2, 1), (2, 3, 1), (2, 4, 1), (2, 8, 1))
-    variants = {
-        "-".join(map(str, widths)): replace(base, network=Network(widths)) for widths in shapes
-    }
-    for scheme in ("uniform_fan_in", "truncated_normal"):
-        variants[f"2-2-1 {scheme}"] = replace(base, scheme=scheme)
-    variants["2-2-1 tanh"] = replace(base, network=Network((2, 2, 1), "tanh"))
-    return {label: replace(made, name=f"notes, {label}") for label, made in variants.items()}
 
 
 def _classes(name: str, words: str, hidden: int) -> Problem:
@@ -119,6 +81,7 @@ def _load(name: str, **options: Any) -> Any:
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "notes": notes,
+    "xor": xor,
     "digits": partial(_classes, "digits", "Handwritten digits", 32),
     "iris": partial(_classes, "iris", "Iris flowers", 32),
     "wine": partial(_classes, "wine", "Wine cultivars", 32),

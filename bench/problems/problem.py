@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,9 @@ class Problem:
         What was done to the data, a sentence each.
     population
         Networks per block of a population study; None for one network a seed.
+    factors
+        In what a population is varied, one factor at a time: the levels of each, as of
+        `bench.problems.xor.variants`.
     scheme
         Initialization, as in `kernels.init_params`.
     targets
@@ -59,6 +62,10 @@ class Problem:
     examples_budget
         Examples at which a run ends, after a whole epoch, however many epochs or updates it has
         had; None for no such limit.
+    longer
+        Times its budget that a population's networks which failed are given after all; 1: none.
+    seeds
+        Number of seeds of a whole study; None for the usual one.
     table
         The user's own table that this was made of, and how; None for data that we know.
     """
@@ -74,10 +81,13 @@ class Problem:
     class_names: tuple[str, ...]
     preparation: tuple[str, ...]
     population: int | None = None
+    factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scheme: str = "he"
     targets: tuple[float, ...] | None = None
     updates_budget: int | None = None
     examples_budget: int | None = None
+    longer: int = 1
+    seeds: int | None = None
     table: Table | None = None
 
     def __post_init__(self) -> None:
