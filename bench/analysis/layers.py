@@ -37,16 +37,17 @@ def forward(
     params
         (runs, n_params).
     X
-        (n, n_inputs).
+        (n, n_inputs), the same for all runs, or (runs, n, n_inputs).
 
     Returns
     -------
     z, a : list of ndarray
         A layer an entry, (runs, n, width): z[l] the layer's pre-activations, a[l] what goes into
-        it (a[0] is X, with one run); z[-1] are the logits.
+        it (a[0] is X, with one run where all have the same); z[-1] are the logits.
     """
     activate, _ = HIDDEN[network.activation]
-    a = np.asarray(X, np.float64)[None]
+    a = np.asarray(X, np.float64)
+    a = a if a.ndim == 3 else a[None]
     zs, inputs = [], []
     for W, b in network.unpack(np.asarray(params, np.float64)):
         inputs.append(a)
