@@ -173,7 +173,7 @@ def scales(claims: Iterable[dict[str, Any]]) -> dict[str, Scale]:
         ends = [claim["effect"], claim["low"], claim["high"]]
         finite = [float(v) for v in ends if v is not None and math.isfinite(v)]
         values.setdefault(scale_kind(claim), []).extend(finite)
-    makers = {"ratio": _ratio_scale, "octaves": _octave_scale, "share": _share_scale}
+    makers = {"ratio": _ratio_scale, "within": _ratio_scale, "octaves": _octave_scale, "share": _share_scale}
     return {kind: makers.get(kind, _point_scale)(numbers) for kind, numbers in values.items()}
 
 
@@ -223,6 +223,7 @@ def _share_scale(_: Sequence[float]) -> Scale:
 
 AXIS_TITLES = {
     "ratio": "ratio; above 1 the claim holds",
+    "within": "ratio; within the margin the claim holds",
     "points": "difference in percentage points; above 0 the claim holds",
     "octaves": "difference in octaves (doublings); above 0 the claim holds",
     "share": "share of networks",
@@ -260,7 +261,7 @@ def effect_words(claim: dict[str, Any]) -> str:
     kind = scale_kind(claim)
     if math.isnan(value):
         return "undetermined"
-    if kind == "ratio":
+    if kind in ("ratio", "within"):
         return words.times(value, low, high, _adjective(claim))
     if kind == "share":
         return words.percent_interval(value, low, high)
