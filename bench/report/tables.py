@@ -173,7 +173,12 @@ def scales(claims: Iterable[dict[str, Any]]) -> dict[str, Scale]:
         ends = [claim["effect"], claim["low"], claim["high"]]
         finite = [float(v) for v in ends if v is not None and math.isfinite(v)]
         values.setdefault(scale_kind(claim), []).extend(finite)
-    makers = {"ratio": _ratio_scale, "within": _ratio_scale, "octaves": _octave_scale, "share": _share_scale}
+    makers = {
+        "ratio": _ratio_scale,
+        "within": _ratio_scale,
+        "octaves": _octave_scale,
+        "share": _share_scale,
+    }
     return {kind: makers.get(kind, _point_scale)(numbers) for kind, numbers in values.items()}
 
 
