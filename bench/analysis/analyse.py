@@ -21,6 +21,7 @@ from bench.analysis.intervals import median_interval
 from bench.analysis.noise import gradient_noise, states_along, uphill_table
 from bench.analysis.recommend import MARGIN, recommend
 from bench.analysis.rules import rule_tables
+from bench.analysis.sharpness import sharpness_tables
 from bench.analysis.stability import (
     KINDS,
     add_failures,
@@ -37,6 +38,7 @@ from bench.analysis.time_to_target import (
     protocol_arms,
     summary,
 )
+from bench.analysis.tradeoff import tradeoff_frames
 from bench.analysis.xor import best_arm, count_outcomes, example_networks, population_tables
 from bench.experiments import Block, BlockResult
 from bench.problems import Problem, xor_variants
@@ -81,8 +83,8 @@ def analyse(
         For a population: rows of `xor.count_outcomes` of every variant, the problem's own network
         included; None: of the problem alone.
     noise
-        Whether to measure gradient noise and uphill shares, which takes a while. Of samples too
-        many to be evaluated they are not.
+        Whether to measure gradient noise, uphill shares and sharpness, which takes a while. Of
+        samples too many to be evaluated they are not.
 
     Raises
     ------
@@ -114,6 +116,7 @@ def analyse(
         choices=choice_table(problem, runs, chosen, scores),
         generalization=generalization_table(problem, runs, tuned, scores),
         powers=pd.DataFrame() if powers is None else powers,
+        **tradeoff_frames(evidence, runs, growth=noise),
     )
     return replace(evidence, claims=all_claims(evidence))
 
@@ -142,6 +145,9 @@ def measured(
     states, uphill = (
         noise_tables(problem, runs, tuned, base) if wanted else (pd.DataFrame(), pd.DataFrame())
     )
+    sharpness, theory = (
+        sharpness_tables(problem, runs, tuned, base) if wanted else (pd.DataFrame(), pd.DataFrame())
+    )
     return Evidence(
         problem=problem,
         rule=runs.outcomes.rule.iloc[0],
@@ -157,6 +163,8 @@ def measured(
         thresholds=threshold_table(runs),
         noise=states,
         uphill=uphill,
+        sharpness=sharpness,
+        theory=theory,
         seconds=seconds,
         programs=program_table(runs, tuned, axes),
         bands=pd.DataFrame(),

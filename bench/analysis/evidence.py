@@ -155,6 +155,19 @@ class Evidence:
     uphill
         A row per state: `states ("same"|"own"), batch_size, learning_rate, seed, state, epochs,
         share` (of single updates that raise the full-train loss). Empty for populations.
+    sharpness
+        A row per state, a few reporting seeds: `states ("full batch": three rates, from the start
+        to the budget's end or further; "tuned": B = 1, B_0 and N, from one epoch to the hit),
+        batch_size, learning_rate, seed, examples, epochs, updates, loss, sharpness` (largest
+        eigenvalue of the Hessian of the full-train loss), `limit` (the largest that is stable on
+        the full batch at this rate; NaN for Adam). States after a divergence are left out. Empty
+        for populations, without full batch, and where samples times parameters exceed 10 million.
+    theory
+        A row per batch size, at the end of one full-batch run at the tuned rate: `batch_size, seed,
+        updates, loss, gradient_share` (of the gradient's norm at the start), `interpolating` (loss
+        below 1% of the constant predictor's), `sharpness, limit_full` (largest stable rate there,
+        full batch), `limit_mean_square` (for batches drawn afresh), `reason` (why a limit is NaN,
+        or "").
     seconds
         A row per program and measured batch size: `program, batch_size, mean_batch,
         seconds_per_update, low, high, c0, c1`.
@@ -202,6 +215,30 @@ class Evidence:
         class, or the mean), `at_target` and `best` with `_low` and `_high` (held-out, when the
         target is reached, and where the median over runs is best), `best_examples,
         still_improving` (the best lies at the end of the budget). Empty for populations.
+    tradeoff
+        A row per target, tuned arms, updates S = S_min + E_min / B: `target, s_min, e_min, b_crit`
+        (E_min / S_min), `model_free` (batch from which on the median of the examples is twice that
+        of the arm that needs the fewest, picked on tuning seeds) and `critical` (the one of the two
+        that leads), each with `_low` and `_high`; `identified` (b_crit; where not, it is NaN and
+        `b_crit_low` still holds; the same of model_free), `p_lack_of_fit, reading ("hyperbolic"|
+        "not hyperbolic"|"not identified"), reason, model_free_reason, critical_by ("hyperbola"|
+        "doubled examples"|""), note, n_arms, left_out` (batch sizes not in the fit, for their
+        median is not reached or has no upper bound), `n_seeds`. Empty for populations.
+    fastest
+        A row per program, middle target: `program, c0, c1, worst_deviation` (largest relative
+        difference of c0 + c1 B from the seconds measured, at `worst_batch_size`), `reading` (of
+        the trade-off), `closed_form` (sqrt(E_min c0 / (S_min c1)), kept within 1 and N: `clipped`
+        is "below 1", "above N" or ""), `closed_form_seconds`, `measured` (best of the
+        recommendation, picked on tuning seeds; `measured_low, measured_high`: the ends of the set
+        that cannot be told apart from it), `measured_seconds`, with `_low` and `_high`, `n_seeds`.
+        Empty for populations.
+    rate_growth
+        Slopes of log picked rate against log batch: a row for the batch sizes `part` "all",
+        "below" and "above" the critical one (of the middle target): `part, n_arms, slope,
+        slope_low, slope_high` (NaN with fewer than two batch sizes), `from_batch_size,
+        to_batch_size, critical, critical_by, left_out` (picks at the edge of the rates tried),
+        `n_seeds` (tuning seeds, which the intervals resample). Empty for populations and within
+        budgets.
     population
         None unless the problem trains populations.
     warnings
@@ -230,7 +267,12 @@ class Evidence:
     recommendations: list[Recommendation] = field(default_factory=list)
     rules: pd.DataFrame = field(default_factory=pd.DataFrame)
     rule_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sharpness: pd.DataFrame = field(default_factory=pd.DataFrame)
+    theory: pd.DataFrame = field(default_factory=pd.DataFrame)
     choices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tradeoff: pd.DataFrame = field(default_factory=pd.DataFrame)
+    fastest: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rate_growth: pd.DataFrame = field(default_factory=pd.DataFrame)
     powers: pd.DataFrame = field(default_factory=pd.DataFrame)
     generalization: pd.DataFrame = field(default_factory=pd.DataFrame)
     population: Population | None = None
