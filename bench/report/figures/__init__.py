@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
-from bench.report.figures import draw, learning, noise, outcomes, stability, targets, xor
+from bench.report.figures import draw, learning, noise, outcomes, rules, stability, targets, xor
 from bench.report.figures.spec import FigureSpec
 
 FIGURES: dict[str, FigureSpec] = {
@@ -25,6 +25,7 @@ FIGURES: dict[str, FigureSpec] = {
     **stability.FIGURES,
     **outcomes.FIGURES,
     **noise.FIGURES,
+    **rules.FIGURES,
 }
 """Every figure by name, in the order of the page."""
 
