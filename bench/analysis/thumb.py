@@ -79,12 +79,12 @@ def score_at(examples: NDArray[np.int64], scores: Floats, hits: Floats) -> Float
 def accuracy_difference(ours: Floats, theirs: Floats) -> PairedComparison:
     """Accuracy of one arm minus that of another by seed (n,): the median, by order statistics.
 
-    -inf: diverged, worse than any other; NaN: undetermined, which counts against both bounds. The
-    comparison's `ratio` holds the difference.
+    NaN: undetermined, which counts against both bounds. The comparison's `ratio` holds the
+    difference.
     """
     found = paired_ratio(np.exp(ours), np.exp(theirs), np.inf, np.inf)
     with np.errstate(divide="ignore"):
-        value, low, high = (float(np.log(x)) for x in found.ratio[:3])
+        value, low, high = (float(np.clip(np.log(x), -1.0, 1.0)) for x in found.ratio[:3])
     return found._replace(ratio=found.ratio._replace(value=value, low=low, high=high))
 
 

@@ -83,11 +83,14 @@ def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[st
     hero = next((picture for picture in pictures if picture.name in HERO), None)
     asked = question(evidence)
     lines = setting_lines(evidence)
-    verdicts = tables.verdict_rows(evidence)
+    judged = tables.verdict_rows(evidence)
+    verdicts = [row for row in judged if not row.is_rule_of_thumb]
+    thumbs = [row for row in judged if row.is_rule_of_thumb]
     sections = [
         ("set-this", "Set this") if lines else None,
         ("how-sure", "How sure"),
         ("verdicts", "Verdicts") if verdicts else None,
+        ("thumb", "Rules of thumb") if thumbs else None,
         ("figures", "Figures"),
         ("method", "Method"),
         ("glossary", "Glossary"),
@@ -111,6 +114,7 @@ def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[st
             here=tables.HERE,
             warnings=evidence.warnings,
             verdicts=verdicts,
+            thumbs=thumbs,
             figures=[picture for picture in pictures if picture is not hero],
             arms=tables.arms_table(evidence),
             method=method(evidence, about),

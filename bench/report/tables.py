@@ -6,12 +6,13 @@ Every function turns evidence into rows of words and percentages; the template o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench.analysis.evidence import Evidence, Recommendation
-from bench.report import words
+from bench.report import thumb, words
 from bench.report.frames import records
 
 VERDICT_CLASSES = {
@@ -35,8 +36,10 @@ CLAIMS = {
     "C6": "The 2-2-1 network does not always learn XOR, although it could",
     "C7": "An extra hidden layer solves that",
     "C8": "A learning rate that is too large overshoots, one that is too small learns slowly",
+    "C9": "The update can come after each sample, each mini-batch or the full batch",
+    "R2": "Scale the learning rate with the batch size",
 }
-"""The notes' claims."""
+"""The notes' claims, and rules of thumb whose rows have statements of their own."""
 MEASURES = {
     "uphill share, same states": "Updates that raise the loss, from the same weights",
     "uphill share, own states": "Updates that raise the loss, each in its own training",
@@ -69,6 +72,8 @@ SHORT_MEASURES = {
     "solves": "solves it",
     "helps": "makes it easier",
     "depth against width": "beats more width",
+    "score at equal training loss": "at equal training loss",
+    "best score": "at its best",
 }
 """The same in a few words, for headlines."""
 LEADING = {"C7": "solves"}
@@ -86,7 +91,8 @@ class Scale:
     Parameters
     ----------
     kind
-        "ratio" (logarithmic), "octaves" or "points" (differences), "share".
+        "ratio" and "within" (logarithmic), "octaves", "points" and "score" (differences), "error"
+        (a ratio near 1), "share".
     low, high
         Its ends.
     ticks
@@ -100,7 +106,7 @@ class Scale:
 
     def place(self, value: float) -> float:
         """Where a value lies, in percent of the width; values beyond an end lie at it."""
-        if self.kind == "ratio":
+        if self.kind in ("ratio", "within"):
             if value <= 0:
                 return 0.0
             position = math.log(value / self.low) / math.log(self.high / self.low)
@@ -161,9 +167,16 @@ class ClaimRow:
     n_more: int
     definitions: tuple[str, ...]
 
+    @property
+    def is_rule_of_thumb(self) -> bool:
+        """Whether it is one of R1, R2, ..., not a claim of the notes."""
+        return self.claim.startswith("R")
+
 
 def scale_kind(claim: dict[str, Any]) -> str:
     """Which scale a claim's effect is drawn on."""
+    if claim["claim"] == "R3":
+        return "score" if claim["kind"] == "difference" else "error"
     if claim["kind"] == "difference":
         return "octaves" if claim["measure"] == "usable width" else "points"
     return "share" if claim["kind"] == "share below" else str(claim["kind"])
@@ -176,25 +189,27 @@ def scales(claims: Iterable[dict[str, Any]]) -> dict[str, Scale]:
         ends = [claim["effect"], claim["low"], claim["high"]]
         finite = [float(v) for v in ends if v is not None and math.isfinite(v)]
         values.setdefault(scale_kind(claim), []).extend(finite)
-    makers = {
+    makers: dict[str, Callable[[Sequence[float]], Scale]] = {
         "ratio": _ratio_scale,
-        "within": _ratio_scale,
+        "within": partial(_ratio_scale, kind="within"),
         "octaves": _octave_scale,
+        "score": _score_scale,
+        "error": _error_scale,
         "share": _share_scale,
     }
     return {kind: makers.get(kind, _point_scale)(numbers) for kind, numbers in values.items()}
 
 
-def _ratio_scale(values: Sequence[float]) -> Scale:
+def _ratio_scale(values: Sequence[float], kind: str = "ratio") -> Scale:
     """Powers of 2 from the least to the greatest ratio, at most from 1/32 to 256."""
     logs = [math.log2(v) for v in values if v > 0]
     low = max(-5, min(-1, math.floor(min(logs, default=0) - 0.2)))
     high = min(8, max(2, math.ceil(max(logs, default=0) + 0.2)))
     every = 1 if high - low <= 6 else 2
     shown = [k for k in range(low, high + 1) if k % every == 0]
-    scale = Scale("ratio", 2.0**low, 2.0**high, ())
+    scale = Scale(kind, 2.0**low, 2.0**high, ())
     ticks = [(scale.place(2.0**k), f"{2**k}" if k >= 0 else f"1/{2**-k}") for k in shown]
-    return Scale("ratio", scale.low, scale.high, tuple(ticks))
+    return Scale(kind, scale.low, scale.high, tuple(ticks))
 
 
 def _linear_scale(kind: str, low: float, high: float, step: float, unit: float, end: str) -> Scale:
@@ -216,6 +231,24 @@ def _point_scale(values: Sequence[float]) -> Scale:
     return _linear_scale("points", low, high, step, 0.01, "")
 
 
+def _score_scale(values: Sequence[float]) -> Scale:
+    """Percentage points of a held-out score, a few of them on either side of zero."""
+    low, high = min([-0.03, *values]), max([0.03, *values])
+    steps = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
+    step = next(s for s in steps if (high - low) / s <= 6 or s == 0.5)
+    return _linear_scale("score", low, high, step, 0.01, "")
+
+
+def _error_scale(values: Sequence[float]) -> Scale:
+    """Ratios of held-out errors: a linear scale around 1."""
+    low, high = max(0.0, min([0.9, *values])), min(4.0, max([1.1, *values]))
+    step = next(s for s in (0.05, 0.1, 0.25, 0.5, 1.0) if (high - low) / s <= 6 or s == 1.0)
+    ends = math.floor(low / step) * step, math.ceil(high / step) * step
+    scale = Scale("error", *ends, ())
+    values = [ends[0] + k * step for k in range(round((ends[1] - ends[0]) / step) + 1)]
+    return Scale("error", *ends, tuple((scale.place(v), f"{v:g}") for v in values))
+
+
 def _octave_scale(values: Sequence[float]) -> Scale:
     """Octaves, zero within."""
     low, high = min([-1.0, *values]), max([1.0, *values])
@@ -231,7 +264,9 @@ def _share_scale(_: Sequence[float]) -> Scale:
 
 AXIS_TITLES = {
     "ratio": "ratio; above 1 the claim holds",
-    "within": "ratio; within the margin the claim holds",
+    "within": "ratio; within the shaded band the claim holds",
+    "score": "held-out score, difference in percentage points; above 0 the claim holds",
+    "error": "ratio of held-out errors; above 1 the claim holds",
     "points": "difference in percentage points; above 0 the claim holds",
     "octaves": "difference in octaves (doublings); above 0 the claim holds",
     "share": "share of networks",
@@ -244,6 +279,8 @@ def plot(claim: dict[str, Any], scale: Scale) -> Plot:
     margin = float(claim["margin"])
     null, margin_low, margin_high = {
         "ratio": (1.0, 1 / margin if margin else 1.0, margin or 1.0),
+        "error": (1.0, 1 / margin if margin else 1.0, margin or 1.0),
+        "within": (1.0, scale.low, margin),  # whatever is below the margin supports the claim
         "share": (margin, margin, margin),  # nothing to shade: a share is held against the margin
     }.get(scale.kind, (0.0, -margin, margin))
     return Plot(
@@ -269,6 +306,8 @@ def effect_words(claim: dict[str, Any]) -> str:
     kind = scale_kind(claim)
     if math.isnan(value):
         return "undetermined"
+    if kind == "error":
+        return _error_words(value, low, high)
     if kind in ("ratio", "within"):
         return words.times(value, low, high, _adjective(claim))
     if kind == "share":
@@ -278,6 +317,12 @@ def effect_words(claim: dict[str, Any]) -> str:
     return f"{sign}{words.quantity(value / unit, low / unit, high / unit, name)}"
 
 
+def _error_words(value: float, low: float, high: float) -> str:
+    """A ratio of errors and its interval, with three digits: the margin is 5%."""
+    ends = (words.number(x, 3) if math.isfinite(x) else "unbounded" for x in (value, low, high))
+    return "{} [{}, {}] times as large".format(*ends)
+
+
 def _adjective(claim: dict[str, Any]) -> str:
     """How a ratio of such things is said: times as many passes, as long a time."""
     return {"updates": "many", "epochs": "many", "seconds": "long"}.get(claim["axis"], "large")
@@ -285,6 +330,8 @@ def _adjective(claim: dict[str, Any]) -> str:
 
 def measure_label(claim: dict[str, Any], n_train: int) -> str:
     """What one verdict measures, in words: measure, axis or program, which arms, which rates."""
+    if claim["claim"] in thumb.LABELS:
+        return thumb.LABELS[claim["claim"]](claim, n_train)
     name = MEASURES.get(claim["measure"], words.sentence(str(claim["measure"])))
     if claim["program"]:
         name = f"Time in {claim['program']}"
@@ -317,7 +364,7 @@ def _details(claim: dict[str, Any]) -> tuple[str, ...]:
     if others:
         told = [f"{verdict} at {words.number(float(t))}" for t, verdict in others.items()]
         details.append(f"At the other targets: {words.join(told)}.")
-    if claim.get("note") and claim["claim"] not in ONE_QUESTION:
+    if claim.get("note") and claim["claim"] not in (*ONE_QUESTION, "R2"):
         details.append(str(claim["note"]))
     undetermined = int(claim.get("n_undetermined") or 0)
     if undetermined:
@@ -334,15 +381,17 @@ def verdict_rows(evidence: Evidence) -> list[ClaimRow]:
     """One row a claim, in the order of their numbers, with all its measures."""
     common = scales(evidence.claims)
     names = dict.fromkeys(claim["claim"] for claim in evidence.claims)
-    n_train = evidence.problem.n_train
     return [
-        _claim_row([c for c in evidence.claims if c["claim"] == name], common, n_train)
+        _claim_row([c for c in evidence.claims if c["claim"] == name], common, evidence)
         for name in names
     ]
 
 
-def _claim_row(claims: list[dict[str, Any]], common: dict[str, Scale], n_train: int) -> ClaimRow:
+def _claim_row(
+    claims: list[dict[str, Any]], common: dict[str, Scale], evidence: Evidence
+) -> ClaimRow:
     """One claim's row."""
+    n_train = evidence.problem.n_train
     shown, more = claims, list[dict[str, Any]]()
     if len(claims) > MANY:
         sizes = sorted({claim["batch_size"] for claim in claims})
@@ -350,10 +399,11 @@ def _claim_row(claims: list[dict[str, Any]], common: dict[str, Scale], n_train: 
         shown = [claim for claim in claims if claim["batch_size"] in first]
         more = [claim for claim in claims if claim["batch_size"] not in first]
     overall = overall_verdict(claims)
+    summed_up = thumb.HEADLINES.get(claims[0]["claim"])
     return ClaimRow(
         claim=claims[0]["claim"],
         statement=CLAIMS.get(claims[0]["claim"], claims[0]["statement"]),
-        headline=headline(claims, n_train),
+        headline=summed_up(claims, evidence) if summed_up else headline(claims, n_train),
         verdict=overall,
         css=VERDICT_CLASSES.get(overall, "mixed"),
         groups=_groups(shown, common, n_train),
@@ -439,7 +489,7 @@ def _short_name(claim: dict[str, Any]) -> str:
     """A measure in a few words."""
     if claim["program"]:
         return f"time in {claim['program']}"
-    if claim["claim"] == "C2":
+    if claim["claim"] in ("C2", "R1"):
         return AXES.get(claim["axis"], str(claim["axis"]))
     return SHORT_MEASURES.get(claim["measure"], str(claim["measure"]))
 

@@ -118,6 +118,8 @@ def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Ev
         recommendations=_recommendations(sizes, best, programs),
         choices=_choices(problem, sizes, best, epochs_at) if population is None else pd.DataFrame(),
         population=population,
+        powers=_powers(n, rng) if population is None else pd.DataFrame(),
+        generalization=_generalization(problem, sizes, best, rng),
         warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
     )
 
@@ -219,6 +221,7 @@ def _arms(sizes: Any, best: Any) -> pd.DataFrame:
         rows += [("sgd", b, "same", float(base), e0) for b in sizes]
         rows += [("sgd", b, "linear", float(base), e0 * b / base) for b in sizes]
     return pd.DataFrame(
+        rows += [("sgd", b, "square root", float(base), e0 * (b / base) ** 0.5) for b in sizes]
         rows, columns=["rule", "batch_size", "protocol", "base_batch_size", "learning_rate"]
     )
 
@@ -475,6 +478,34 @@ def _claims(kind: str, target: float) -> list[dict[str, Any]]:
         row("C3", unstable, "threshold / B", "refuted", 0.25, note=note),
         *c8,
     ]
+        *_rules_of_thumb(row),
+    ]
+
+
+def _rules_of_thumb(row: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of C9 and of R1 to R4."""
+    within: dict[str, Any] = {"kind": "within", "axis": "epochs"}
+    ours = within | {"axis": "seconds", "program": "scikit-learn"}
+    reach = "Linear scaling from 32: within 1.25 times tuned from batch size 8 to 64."
+    linear = within | {"protocol": "linear", "base_batch_size": 32, "note": reach}
+    small = {"kind": "difference", "margin": 0.01}
+    beside = {"axis": "seconds", "target": None, "batch_size": 31}
+    after, best = "Updating after each sample costs no more", "time against the best"
+    default, scale = "A batch size of 32 is a safe default", "Scale the learning rate linearly"
+    general, powers = "Smaller batches generalize better", "Powers of two are faster"
+    return [
+        row("C9", after, best, "supported", 1.02, against=8, **within),
+        row("C9", after, best, "refuted", 21.0, **ours),
+        row("R1", default, "time at 32", "undecided", 1.2, batch_size=32, against=8, **within),
+        row("R1", default, "time at 32", "supported", 1.0, batch_size=32, **ours),
+        row("R2", scale, "linear scaling", "supported", 1.1, batch_size=64, **linear),
+        row("R2", scale, "linear scaling", "refuted", np.inf, batch_size=512, **linear)
+        | {"low": 3.0, "high": np.inf},
+        row("R3", general, "score at equal training loss", "supported", 0.02, **small),
+        row("R3", general, "best score", "undecided", 0.01, **small),
+        row("R4", powers, "seconds per sample", "supported", 1.6, program="scikit-learn", **beside),
+        row("R4", powers, "seconds per sample", "no material difference", 1.01, **beside)
+        | {"program": "batchbench", "batch_size": 100, "against": "64 and 128"},
 
 
 def _recommendations(sizes, best, programs):  # type: ignore[no-untyped-def]
@@ -552,6 +583,34 @@ def _choices(problem: Problem, sizes: Any, best: Any, epochs_at: Any) -> pd.Data
 
 
 LABELS = ("None", 'Ad"elie', "<b>Gentoo</b>")  # of the classes of `own_table`
+def _powers(n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Seconds per sample, 1.6 times as long beside powers of two in one program, in nine rounds."""
+    rows = [
+        (program, b, number, cost * beside * np.exp(0.03 * rng.normal()))
+        for program, cost, other in (("batchbench", 2e-7, 1.0), ("scikit-learn", 5e-6, 1.6))
+        for b in (31, 32, 33, 64, 100, 127, 128)
+        if b <= n / 2
+        for number in range(9)
+        for beside in [1.0 if b in (32, 64, 128) else other]
+    ]
+    return pd.DataFrame(rows, columns=["program", "batch_size", "round", "seconds_per_sample"])
+
+
+def _generalization(problem: Problem, sizes: Any, best: Any, rng: Any) -> pd.DataFrame:
+    """Accuracies that fall by a point with each factor 4 of the batch size, or rising errors."""
+    if not problem.has_test:
+        return pd.DataFrame()
+    rows = []
+    for place, (b, e) in enumerate(zip(sizes, best, strict=True)):
+        for seed in (s for s in range(18) if s % 3):
+            worse = 0.005 * place + 0.004 * rng.normal()
+            score = 0.96 - worse if problem.network.is_classifier else 0.5 + worse
+            late = 0.01 if problem.network.is_classifier else -0.01
+            rows.append((b, e, seed, score - late, score, score + late / 2, score + late, 12000))
+    columns = ["batch_size", "learning_rate", "seed", "at_0", "at_1", "at_2", "best"]
+    return pd.DataFrame(rows, columns=[*columns, "best_examples"])
+
+
 HOSTILE_COLUMN = "mass\n'\"\\ {{ 7 * 7 }} </script><b>g"
 """Name of a column of `own_table` that tries to break programs and pages."""
 

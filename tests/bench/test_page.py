@@ -122,11 +122,14 @@ def test_every_figure_has_its_words(page, notes_page):
 
 
 def test_order_of_the_page(page):
-    """Question, answer, what to set, how sure, verdicts, figures, method: in this order."""
-    headings = ["sample by sample, in mini-batches", "Set this", "How sure", "Verdicts", "Figures"]
-    places = [page.words.index(text) for text in [*headings, "Method", "Glossary"]]
+    """Question, answer, what to set, how sure, verdicts, rules of thumb, figures, method."""
+    headings = ["sample by sample, in mini-batches", "Set this", "How sure", "Verdicts"]
+    headings += ["Rules of thumb", "Figures", "Method", "Glossary"]
+    places = [page.words.index(text) for text in headings]
     assert places == sorted(places)
-    assert "Rules of thumb" not in page.words
+    assert [a["id"] for a in page.all("section")] == [
+        *("set-this", "how-sure", "verdicts", "thumb", "figures", "method", "glossary")
+    ]
 
 
 def test_page_and_terminal_say_the_same(digits, page):

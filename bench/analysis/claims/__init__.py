@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bench.analysis.claims.batch_size import inefficient, learning_rate, noisy, unstable
+from bench.analysis.claims.recommendation import frequency
 from bench.analysis.claims.row import Row
 from bench.analysis.claims.rules import half_life, momentum
+from bench.analysis.claims.thumb import default, generalization, powers_of_two, scaling
 from bench.analysis.claims.xor import deeper, not_always
 from bench.analysis.evidence import Evidence
 from bench.analysis.intervals import holm
@@ -24,6 +26,11 @@ CLAIMS: dict[str, Callable[[Evidence], list[Row]]] = {
     "C6": not_always,
     "C7": deeper,
     "C8": learning_rate,
+    "C9": frequency,
+    "R1": default,
+    "R2": scaling,
+    "R3": generalization,
+    "R4": powers_of_two,
     "R5": momentum,
     "R6": half_life,
 }

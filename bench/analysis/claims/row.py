@@ -65,9 +65,12 @@ def settle(verdicts: dict[float, str], target: float) -> tuple[str, dict[float, 
 
 
 def by_target(
-    evidence: Evidence, measure: Callable[[int], Estimate], kind: str = "ratio"
+    evidence: Evidence,
+    measure: Callable[[int], Estimate],
+    kind: str = "ratio",
+    margin: float = MARGIN,
 ) -> tuple[Estimate, Row]:
-    """Measure a ratio at each target: the middle one's estimate, and verdict and others' verdicts.
+    """Measure at each target: the middle one's estimate, and verdict and others' verdicts.
 
     Parameters
     ----------
@@ -75,12 +78,12 @@ def by_target(
         For the targets.
     measure
         From a target's index to the estimate.
-    kind
-        "ratio" or "within", as of `intervals.verdict`.
+    kind, margin
+        As of `intervals.verdict`.
     """
     found = [measure(k) for k in range(len(evidence.targets))]
     verdicts = {
-        t: verdict(e.low, e.high, MARGIN, kind=kind)
+        t: verdict(e.low, e.high, margin, kind=kind)
         for t, e in zip(evidence.targets, found, strict=True)
     }
     decided, others = settle(verdicts, evidence.target)
@@ -95,8 +98,9 @@ def timed(
 
     `kind` is as of `intervals.verdict`.
     """
-    effect, about = by_target(evidence, lambda k: compare(runs, *pair, axis, k).ratio, kind)
-    middle = compare(runs, *pair, axis, MIDDLE)
+    found = [compare(runs, *pair, axis, k) for k in range(len(evidence.targets))]
+    effect, about = by_target(evidence, lambda k: found[k].ratio, kind)
+    middle = found[MIDDLE]
     about |= {
         "axis": axis.name,
         "program": axis.program,

@@ -1,0 +1,115 @@
+"""Rules of thumb, and which batch size for which program, in words: labels and headlines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.analysis.evidence import Evidence, Recommendation
+from bench.report import words
+from bench.report.frames import records
+
+Claim = dict[str, Any]
+
+RULES = {"linear": "Linearly", "square root": "By the square root"}
+MOMENTS = {"score at equal training loss": "At equal training loss", "best score": "At its best"}
+
+
+def _axis(claim: Claim) -> str:
+    """The axis of a claim that has one."""
+    return f"Time in {claim['program']}" if claim["program"] else "Passes over the data"
+
+
+def _pair(claim: Claim, n_train: int) -> str:
+    """Which batch size against which."""
+    ours, theirs = claim["batch_size"], claim["against"]
+    if ours == theirs:
+        return f"{words.batch_name(int(ours), n_train)}, the best itself"
+    named = (words.batch_name(int(size), n_train) for size in (ours, theirs))
+    return " against ".join(named)
+
+
+def _against_best(claim: Claim, n_train: int) -> str:
+    """R1 and C9."""
+    return f"{_axis(claim)}: {_pair(claim, n_train)}"
+
+
+def _scaled(claim: Claim, n_train: int) -> str:
+    """R2."""
+    base = words.count(claim["base_batch_size"])
+    arm = words.with_batch(int(claim["batch_size"]), n_train)
+    return f"{RULES[claim['protocol']]} from {base}, {arm}"
+
+
+def _moment(claim: Claim, n_train: int) -> str:
+    """R3."""
+    return f"{MOMENTS[claim['measure']]}: {_pair(claim, n_train)}"
+
+
+def _power(claim: Claim, _: int) -> str:
+    """R4."""
+    return f"A sample in {claim['program']}: {claim['batch_size']} against {claim['against']}"
+
+
+LABELS: dict[str, Callable[[Claim, int], str]] = {
+    "C9": _against_best,
+    "R1": _against_best,
+    "R2": _scaled,
+    "R3": _moment,
+    "R4": _power,
+}
+"""From a claim to what one of its rows measures, in words."""
+
+
+def which(_: Sequence[Claim], evidence: Evidence) -> str:
+    """C9: the set for the fewest passes and for each program, and the cost of being wrong."""
+    sizes, n_train = sorted(evidence.picks["batch_size"]), evidence.problem.n_train
+    return " ".join(
+        _recommended(one, sizes, n_train) for one in evidence.recommendations if one.batch_sizes
+    )
+
+
+def _recommended(rec: Recommendation, sizes: Sequence[int], n_train: int) -> str:
+    """One recommendation in a sentence."""
+    goal = f"In {rec.program}" if rec.program else "For the fewest passes"
+    chosen = words.batch_set(rec.batch_sizes, sizes)
+    if len(rec.batch_sizes) == 1:
+        chosen = words.batch_label(rec.batch_sizes[0], n_train)
+    kind = "batch size" if len(rec.batch_sizes) == 1 else "batch sizes"
+    costs = [
+        float(row.ratio)
+        for row in records(rec.costs)
+        if (row.batch_factor == 1.0) != (row.rate_factor == 1.0) and not math.isnan(row.ratio)
+    ]
+    told = f"{goal} {kind} {chosen}"
+    if not costs:
+        return f"{told}."
+    worst = f"{words.number(max(costs))} times as {'long' if rec.program else 'many'}"
+    if math.isinf(max(costs)):
+        worst = "the target not reached"
+    return f"{told}; half or double the rate, or the next batch size: at worst {worst}."
+
+
+def reaches(claims: Sequence[Claim], _: Evidence) -> str:
+    """R2: how far from its base each rule stays within the margin."""
+    return " ".join(dict.fromkeys(str(claim["note"]) for claim in claims))
+
+
+def beside_powers(claims: Sequence[Claim], _: Evidence) -> str:
+    """R4: the least and the largest ratio of each program."""
+    parts = []
+    for program in dict.fromkeys(str(claim["program"]) for claim in claims):
+        ratios = [float(c["effect"]) for c in claims if c["program"] == program]
+        low, high = words.number(min(ratios)), words.number(max(ratios))
+        span = low if low == high else f"{low} to {high}"
+        parts.append(f"{span} times as long in {program}")
+    return f"Beside a power of two a sample takes {words.join(parts)}."
+
+
+HEADLINES: dict[str, Callable[[Sequence[Claim], Evidence], str]] = {
+    "C9": which,
+    "R2": reaches,
+    "R4": beside_powers,
+}
+"""From a claim to what its rows say together, where their verdicts alone do not."""
