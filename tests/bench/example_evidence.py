@@ -117,9 +117,9 @@ def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Ev
         claims=_claims(kind, targets[1]),
         recommendations=_recommendations(sizes, best, programs),
         choices=_choices(problem, sizes, best, epochs_at) if population is None else pd.DataFrame(),
-        population=population,
         powers=_powers(n, rng) if population is None else pd.DataFrame(),
         generalization=_generalization(problem, sizes, best, rng),
+        population=population,
         warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
     )
 
@@ -220,8 +220,8 @@ def _arms(sizes: Any, best: Any) -> pd.DataFrame:
         e0 = best[list(sizes).index(base)]
         rows += [("sgd", b, "same", float(base), e0) for b in sizes]
         rows += [("sgd", b, "linear", float(base), e0 * b / base) for b in sizes]
-    return pd.DataFrame(
         rows += [("sgd", b, "square root", float(base), e0 * (b / base) ** 0.5) for b in sizes]
+    return pd.DataFrame(
         rows, columns=["rule", "batch_size", "protocol", "base_batch_size", "learning_rate"]
     )
 
@@ -477,7 +477,6 @@ def _claims(kind: str, target: float) -> list[dict[str, Any]]:
         row("C3", unstable, "threshold", "supported", 8.0, note=note),
         row("C3", unstable, "threshold / B", "refuted", 0.25, note=note),
         *c8,
-    ]
         *_rules_of_thumb(row),
     ]
 
@@ -506,6 +505,7 @@ def _rules_of_thumb(row: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
         row("R4", powers, "seconds per sample", "supported", 1.6, program="scikit-learn", **beside),
         row("R4", powers, "seconds per sample", "no material difference", 1.01, **beside)
         | {"program": "batchbench", "batch_size": 100, "against": "64 and 128"},
+    ]
 
 
 def _recommendations(sizes, best, programs):  # type: ignore[no-untyped-def]
@@ -582,7 +582,6 @@ def _choices(problem: Problem, sizes: Any, best: Any, epochs_at: Any) -> pd.Data
     )
 
 
-LABELS = ("None", 'Ad"elie', "<b>Gentoo</b>")  # of the classes of `own_table`
 def _powers(n: int, rng: np.random.Generator) -> pd.DataFrame:
     """Seconds per sample, 1.6 times as long beside powers of two in one program, in nine rounds."""
     rows = [
@@ -611,6 +610,7 @@ def _generalization(problem: Problem, sizes: Any, best: Any, rng: Any) -> pd.Dat
     return pd.DataFrame(rows, columns=[*columns, "best_examples"])
 
 
+LABELS = ("None", 'Ad"elie', "<b>Gentoo</b>")  # of the classes of `own_table`
 HOSTILE_COLUMN = "mass\n'\"\\ {{ 7 * 7 }} </script><b>g"
 """Name of a column of `own_table` that tries to break programs and pages."""
 
