@@ -35,7 +35,7 @@ class Options:
     ----------
     seeds
         Number of seeds (blocks of 256 networks for the notes): 0, 1, 2, ... Every third tunes,
-        the others report. None for 48.
+        the others report. None for 48 (xor: 60).
     batch_sizes
         Whole numbers and "full", used as they are; None for 1, 2, 4, ... up to N/2, and N.
     learning_rates
@@ -175,6 +175,11 @@ class Options:
     def all_seeds(self) -> tuple[int, ...]:
         """The seeds: 0, 1, 2, ... as many as given, else 48."""
         return tuple(range(SEEDS if self.seeds is None else self.seeds))
+
+    def seeds_of(self, problem: Problem) -> tuple[int, ...]:
+        """Return the seeds of a study of a problem that may have a usual number of its own."""
+        usual = self.seeds is None and problem.seeds is not None
+        return tuple(range(problem.seeds or 0)) if usual else self.all_seeds
 
     @property
     def n_workers(self) -> int:

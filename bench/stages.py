@@ -26,7 +26,8 @@ from bench.experiments.block import Block, BlockResult
 from bench.experiments.progress import Reporter
 from bench.experiments.run import Ran, iterate, run_blocks
 from bench.experiments.store import Store
-from bench.problems import Problem, xor_variants
+from bench.problems import Problem
+from bench.problems.xor import Variant, variants
 
 # Further blocks of 16 coarse rates, at most, on either side of the first
 EXTENSIONS = 2
@@ -84,6 +85,11 @@ class Training:
     def reporting(self) -> tuple[int, ...]:
         """The seeds that report."""
         return tuple(seed for seed in self.seeds if plan.role(seed) == "report")
+
+    @property
+    def tuning(self) -> tuple[int, ...]:
+        """The seeds that tune."""
+        return tuple(seed for seed in self.seeds if plan.role(seed) == "tune")
 
     def tried(self, batch_size: int, seeds: Sequence[int] = ()) -> set[float]:
         """Return the rates that all of these seeds, by default any, have run at a batch size."""
@@ -171,18 +177,22 @@ class Training:
         """Return the rate that the tuning seeds pick at each batch size, a row each."""
         return pick_table(self.outcomes(), self.problem.n_train)
 
-    def of_variant(self, problem: Problem) -> Training:
-        """Return the same training of another problem, evaluated few times: its end counts."""
-        points = {size: plan.halvings(problem, size) for size in self.batch_sizes}
-        # the lists `stages` and `told` are shared: they belong to the study
-        return replace(self, problem=problem, checkpoints=points, blocks=[], _frames=[])
+    def afresh(self) -> Training:
+        """Return the same training with nothing done; `stages`, `told` and so on are shared."""
+        return replace(self, blocks=[], pilot=[], by_rule={}, _frames=[])
+
+    def of_variant(self, variant: Variant) -> Training:
+        """Return the training of a variant, evaluated few times: its end counts."""
+        points = {size: plan.halvings(variant.problem, size) for size in self.batch_sizes}
+        return replace(
+            self.afresh(), problem=variant.problem, rule=variant.rule, checkpoints=points
+        )
 
     def of_rule(self, rule: str, batch_sizes: tuple[int, ...], seeds: tuple[int, ...]) -> Training:
         """Return a training by another rule, to the same targets; `stages` and so on are shared."""
         problem = replace(self.problem, name=f"{self.problem.name}, {rule}")
-        fresh: dict[str, Any] = {"blocks": [], "pilot": [], "_frames": [], "by_rule": {}}
         return replace(
-            self, problem=problem, rule=rule, batch_sizes=batch_sizes, seeds=seeds, **fresh
+            self.afresh(), problem=problem, rule=rule, batch_sizes=batch_sizes, seeds=seeds
         )
 
     def all_rules(self) -> list[Training]:
@@ -219,6 +229,8 @@ def coarse(training: Training) -> None:
     rates = plan.coarse_rates(training.rule)
     training.run("coarse rates", dict.fromkeys(training.batch_sizes, rates), training.seeds)
     widen(training, training.batch_sizes, training.seeds)
+    if training.problem.population is not None:
+        widen_success(training, training.seeds)
 
 
 def widen(
@@ -240,30 +252,37 @@ def _wider_windows(
     outcomes = training.outcomes()
     wider: dict[int, set[float]] = {}
     for size in dict.fromkeys(size for size, _ in added):
-        for side in _short_sides(training, outcomes[outcomes.batch_size == size], until_failure):
+        mine = outcomes[outcomes.batch_size == size]
+        for side in extension_sides(mine, until_failure=until_failure):
             if added[size, side] < EXTENSIONS:
                 added[size, side] += 1
-                new = plan.extend(sorted(training.tried(size)), side)
-                wider[size] = wider.get(size, set()) | set(new)
-                training.tell(
-                    f"{training.problem.name}, batch size {size}: the rates tried end too early, "
-                    f"16 {side} ones, {new[0]:.3g} to {new[-1]:.3g}, are added."
-                )
+                wider[size] = wider.get(size, set()) | _further(training, size, side)
     return wider
 
 
-def _short_sides(
-    training: Training, outcomes: pd.DataFrame, until_failure: bool
-) -> tuple[str, ...]:
-    """Return the sides on which the rates of one batch size are too few.
+def widen_success(training: Training, seeds: Sequence[int]) -> None:
+    """Run further coarse rates of a population where most networks learn at the outermost one."""
+    for _ in range(EXTENSIONS):
+        wider = {}
+        counts = count_outcomes(training.problem.name, training.outcomes())
+        for size, cells in counts.groupby("batch_size"):
+            best, tried = best_arm(cells).learning_rate, training.tried(size)
+            for side, end in (("lower", min(tried)), ("upper", max(tried))):
+                if best == end:
+                    wider[size] = _further(training, size, side)
+        if not wider:
+            return
+        training.run("wider rates", wider, seeds)
 
-    Of a variant, which is evaluated few times, the rate of the largest share solved decides.
-    """
-    if training.checkpoints is None:
-        return extension_sides(outcomes, until_failure=until_failure)
-    best = best_arm(count_outcomes(training.problem.name, outcomes)).learning_rate
-    ends = {"lower": outcomes.learning_rate.min(), "upper": outcomes.learning_rate.max()}
-    return tuple(side for side, end in ends.items() if best == end)
+
+def _further(training: Training, batch_size: int, side: str) -> set[float]:
+    """Return further coarse rates on a side of those tried at a batch size; tell of them."""
+    new = plan.extend(sorted(training.tried(batch_size)), side)
+    training.tell(
+        f"{training.problem.name}, batch size {batch_size}: the rates tried end too early, "
+        f"16 {side} ones, {new[0]:.3g} to {new[-1]:.3g}, are added."
+    )
+    return set(new)
 
 
 def fine(training: Training) -> None:
@@ -300,9 +319,11 @@ def search(training: Training, given: Sequence[float] | None) -> None:
     population = training.problem.population is not None
     rates = plan.coarse_rates(training.rule) if given is None else given
     find_targets(training, rates)
-    # Later stages: fine, named and two brackets, the last three on two thirds of the seeds
-    more = 3.0 if given is None else 0.0
-    predict(training, rates, more=len(xor_variants()) if population else more)
+    if population:
+        predict_populations(training, given)
+    else:
+        # Later stages: fine, named and two brackets, the last three on two thirds of the seeds
+        predict(training, rates, more=3.0 if given is None else 0.0)
     if given is not None:
         training.run("rates given", dict.fromkeys(training.batch_sizes, rates), training.seeds)
         return
@@ -353,36 +374,6 @@ def rules_work(training: Training, given: Sequence[float] | None) -> float:
     return work
 
 
-def train_variants(
-    training: Training, given: Sequence[float] | None
-) -> tuple[dict[str, Training], pd.DataFrame | None]:
-    """Train populations of the notes' problem, changed in one factor at a time.
-
-    Returns
-    -------
-    variants
-        The training of each variant by its label, the study's own problem first; none where the
-        problem is not learned by populations.
-    counts
-        What became of their networks, as of `bench.analysis.xor.count_outcomes`.
-    """
-    if training.problem.population is None:
-        return {}, None
-    own = "-".join(map(str, training.problem.network.widths))
-    variants = {own: training}
-    counts = [count_outcomes(own, training.outcomes())]
-    for label, problem in xor_variants().items():
-        if label not in variants:
-            variants[label] = variant = training.of_variant(problem)
-            if given is None:
-                coarse(variant)
-            else:
-                variant.run("rates given", dict.fromkeys(variant.batch_sizes, given), variant.seeds)
-            counts.append(count_outcomes(label, variant.outcomes()))
-            variant.forget()
-    return variants, pd.concat(counts, ignore_index=True)
-
-
 def predict(training: Training, rates: Sequence[float], more: float) -> None:
     """Say how long training will take, from the speed of blocks that have just been run.
 
@@ -397,6 +388,19 @@ def predict(training: Training, rates: Sequence[float], more: float) -> None:
     """
     blocks = training.grid(dict.fromkeys(training.batch_sizes, rates), training.seeds)
     say_how_long(training, "Training", (1 + more) * training.missing_work(blocks), blocks)
+
+
+def predict_populations(training: Training, given: Sequence[float] | None) -> None:
+    """Say how long a problem's population and its variants will take, if no rates are added."""
+    blocks = []
+    work = 0.0
+    for variant in variants(training.problem, training.rule).values():
+        one = training.of_variant(variant) if variant.factor else training
+        rates = plan.coarse_rates(one.rule) if given is None else given
+        these = one.grid(dict.fromkeys(one.batch_sizes, rates), one.seeds)
+        blocks += these if one is training else []
+        work += one.missing_work(these)
+    say_how_long(training, "Training", work, blocks)
 
 
 def say_how_long(training: Training, what: str, work: float, blocks: Iterable[Block]) -> None:

@@ -26,6 +26,7 @@ from bench.experiments.store import Store, unwritable, used_keys
 from bench.experiments.store import prune as prune_blocks
 from bench.model import save_model, train_model
 from bench.options import Options, arms
+from bench.populations import Populations, train_variants
 from bench.problems import PROBLEMS, Problem, load_problem, with_options
 from bench.problems.table import TableOptions, describe, load_table
 from bench.report import figures
@@ -38,7 +39,6 @@ from bench.stages import (
     find_targets,
     search,
     train_other_rules,
-    train_variants,
 )
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def study(
     clock.leave_out(seconds.attrs.get("start_seconds", {}).get(OURS, 0.0))
     powers = timed_powers(training, settings, before)
     done = train(training, settings, clock, n_rounds)
-    variants, counts = train_variants(training, settings.learning_rates)
+    populations = train_variants(training, settings.learning_rates)
     evidence = analyse(
         training.problem,
         training.rule,
@@ -105,14 +105,14 @@ def study(
         powers=powers,
         blocks=training.results(),
         options={**settings.stored(), **done},
-        variants=counts,
+        variants=populations.runs if populations else None,
         noise=done.get("rounds") == done.get("rounds_of"),
     )
     evidence = replace(evidence, warnings=(*training.warnings, *evidence.warnings))
     if settings.save_model is not None:
         save_model(train_model(evidence), Path(settings.save_model))
     training.progress.say("Writing the report.")
-    return publish(training, variants, evidence, settings)
+    return publish(training, populations, evidence, settings)
 
 
 def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str:
@@ -175,7 +175,7 @@ def prepare(
     training = Training(
         problem=subject,
         rule=settings.rule,
-        seeds=settings.all_seeds,
+        seeds=settings.seeds_of(subject),
         batch_sizes=sizes,
         store=Store(Path(settings.out)),
         workers=settings.n_workers,
@@ -310,13 +310,13 @@ def timed_before(
 
 
 def publish(
-    training: Training, variants: Mapping[str, Training], evidence: Evidence, settings: Options
+    training: Training, populations: Populations | None, evidence: Evidence, settings: Options
 ) -> Study:
     """Write the study's files; put them, when all are there, in place of an earlier study's."""
     store, name = training.store, training.problem.name
     folder = store.new_view(name)
     try:
-        view.write(folder, training, variants, evidence, settings)
+        view.write(folder, training, populations, evidence, settings)
         folder = store.publish(folder, name)
         report.index.write(store.out)
     except OSError as error:

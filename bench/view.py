@@ -22,9 +22,11 @@ import pyarrow.parquet as pq
 import kernels
 from bench import report
 from bench.analysis.evidence import Evidence
+from bench.analysis.outcomes import CAUSES
 from bench.errors import InputError
 from bench.experiments.block import Block, BlockResult
 from bench.options import Options
+from bench.populations import Populations
 from bench.problems import Problem
 from bench.stages import Training
 
@@ -65,6 +67,14 @@ NETWORKS = pa.schema(
     ]
 )
 
+COUNTS = pa.schema(
+    [
+        ("variant", TEXT),
+        *(field for field in ARM if field[0] != "network"),
+        *((name, pa.int64()) for name in ("n", "solved", *CAUSES)),
+    ]
+)
+
 
 def runs_schema(score: str) -> pa.Schema:
     """Return the columns of runs.parquet; `score` is "accuracy" or "rmse"."""
@@ -76,7 +86,7 @@ def runs_schema(score: str) -> pa.Schema:
 def write(
     folder: Path,
     training: Training,
-    variants: Mapping[str, Training],
+    populations: Populations | None,
     evidence: Evidence,
     settings: Options,
 ) -> None:
@@ -86,19 +96,22 @@ def write(
     ----------
     folder
         Empty.
-    training, variants
-        What was run; the variants of a population by label, itself among them.
+    training, populations
+        What was run, and, of a problem that is learned by populations, what besides.
     evidence
         What came out.
     settings
         The options of the study.
     """
-    record = study_record(training, variants, evidence, settings)
+    record = study_record(training, populations, evidence, settings)
     footer = {"study": record["id"]}
     score = "accuracy" if training.problem.network.is_classifier else "rmse"
     write_parquet(folder / "runs.parquet", runs_schema(score), all_run_rows(training), footer)
-    if variants:
-        write_parquet(folder / "networks.parquet", NETWORKS, all_network_rows(variants), footer)
+    if populations:
+        networks = network_rows(training, populations)
+        write_parquet(folder / "networks.parquet", NETWORKS, networks, footer)
+        counts = [pa.Table.from_pandas(populations.runs.counts, COUNTS)]
+        write_parquet(folder / "counts.parquet", COUNTS, counts, footer)
     write_summary(folder / "summary.csv", evidence.summary)
     evidence.seconds.to_csv(folder / "seconds.csv", index=False)
     if len(evidence.powers):
@@ -109,11 +122,11 @@ def write(
 
 
 def study_record(
-    training: Training, variants: Mapping[str, Training], evidence: Evidence, settings: Options
+    training: Training, populations: Populations | None, evidence: Evidence, settings: Options
 ) -> dict[str, Any]:
     """Return the content of study.json: everything needed to run the study again."""
     problem = training.problem
-    trainings = variants.values() if variants else training.all_rules()
+    trainings = [*training.all_rules(), *(populations.trainings if populations else ())]
     keys = [block.key(problem) for block in training.pilot]
     keys += [block.key(t.problem) for t in trainings for block in t.blocks]
     options = settings.stored()
@@ -261,14 +274,15 @@ def all_run_rows(training: Training) -> Iterator[pa.Table]:
         yield from all_run_rows(other)
 
 
-def all_network_rows(variants: Mapping[str, Training]) -> Iterator[pa.Table]:
-    """Yield the rows of networks.parquet, a variant at a time: a row per network and rate."""
-    for label, training in variants.items():
-        outcomes = training.outcomes()
-        columns = {name: outcomes[name].to_numpy() for name in outcomes.columns}
-        columns |= {"variant": np.repeat(label, len(outcomes))}
-        yield pa.Table.from_pydict(columns, schema=NETWORKS)
-        training.forget()
+def network_rows(training: Training, populations: Populations) -> Iterator[pa.Table]:
+    """Yield the rows of networks.parquet, a variant at a time: a row per network and rate.
+
+    Of the problem itself at all rates; of its variants, which would be ten million rows, at the
+    best rate of each batch size.
+    """
+    own = training.outcomes().assign(variant=next(iter(populations.runs.variants)))
+    for outcomes in (own, *populations.networks):
+        yield pa.Table.from_pandas(outcomes[NETWORKS.names], NETWORKS, preserve_index=False)
 
 
 def write_parquet(

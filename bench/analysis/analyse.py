@@ -39,9 +39,16 @@ from bench.analysis.time_to_target import (
     summary,
 )
 from bench.analysis.tradeoff import tradeoff_frames
-from bench.analysis.xor import best_arm, count_outcomes, example_networks, population_tables
+from bench.analysis.xor import (
+    VariantRuns,
+    best_arm,
+    example_networks,
+    own_runs,
+    population_tables,
+)
 from bench.experiments import Block, BlockResult
-from bench.problems import Problem, xor_variants
+from bench.problems import Problem
+from bench.problems.xor import shape
 from bench.streams import stream
 
 NOISE_SEEDS = 4  # reporting seeds at whose states the gradient noise is measured
@@ -57,7 +64,7 @@ def analyse(
     blocks: Iterable[tuple[Block, BlockResult]],
     options: Mapping[str, Any],
     powers: pd.DataFrame | None = None,
-    variants: pd.DataFrame | None = None,
+    variants: VariantRuns | None = None,
     noise: bool = True,
 ) -> Evidence:
     """Return the evidence of a study of one problem and one rule.
@@ -80,8 +87,7 @@ def analyse(
     powers
         As of `Evidence.powers`; None where they were not measured.
     variants
-        For a population: rows of `xor.count_outcomes` of every variant, the problem's own network
-        included; None: of the problem alone.
+        For a population: what became of it and of its variants; None: of the problem alone.
     noise
         Whether to measure gradient noise, uphill shares and sharpness, which takes a while. Of
         samples too many to be evaluated they are not.
@@ -198,7 +204,7 @@ def walk(
     runs: Runs,
     drawn: pd.DataFrame,
     blocks: Iterable[tuple[Block, BlockResult]],
-    variants: pd.DataFrame | None,
+    variants: VariantRuns | None,
 ) -> tuple[pd.DataFrame, Population | None]:
     """Go through the blocks once: the bands of the drawn arms, and a population's tables.
 
@@ -209,11 +215,10 @@ def walk(
     drawn
         Rows of `bands.drawn_arms`.
     """
-    label = "-".join(map(str, problem.network.widths))
-    counts, arm = variants, None
+    arm = None
     if runs.population:
-        counts = count_outcomes(label, runs.outcomes) if variants is None else variants
-        arm = best_arm(counts[counts.variant == label])
+        variants = variants or own_runs(problem, runs.outcomes.rule.iloc[0], runs.outcomes)
+        arm = best_arm(variants.counts[variants.counts.variant == shape(problem)])
     curves = Curves(Arm(b, e) for b, e in zip(drawn.batch_size, drawn.learning_rate, strict=True))
     networks: dict[str, Any] = {}
     for block, result in blocks:
@@ -222,11 +227,8 @@ def walk(
             if arm is not None:
                 networks = example_networks(problem, arm, block, result) | networks
     bands = band_table(problem, drawn, curves)
-    if counts is None or arm is None:
-        return bands, None
-    known = xor_variants() | {label: problem}
-    problems = {variant: known[variant] for variant in counts.variant.unique()}
-    return bands, population_tables(problems, counts, networks)
+    population = population_tables(variants, networks) if variants else None
+    return bands, population
 
 
 # The products are small: threads of BLAS wait for each other longer than they compute

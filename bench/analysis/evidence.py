@@ -76,13 +76,19 @@ class Population:
         (the keys of `bench.analysis.outcomes.CAUSES`).
     success
         A row per variant at its best (batch size, rate), picked on the tuning blocks: `variant,
-        n_params, widths ("2-2-1"), activation, scheme, batch_size, learning_rate, n_seeds`
-        (reporting blocks), `n_runs, success, low, high`.
+        factor, level` (what is changed, and to what; "" for the problem itself, which is the first
+        row), `n_params, widths ("2-2-1"), activation, scheme, rule, batch_size, learning_rate,
+        n_seeds` (reporting blocks), `n_runs, success, low, high`.
     by_batch_size
         The same with a row per variant and batch size, each at its own best rate.
     causes
         A row per variant and cause at the arm of `success`: `variant, cause, label, share, low,
         high, n` (share of all networks; cause "solved" included; n networks).
+    longer
+        The reporting networks that failed at the arm of `success`, trained `Problem.longer` times
+        as long from the same start: a row per variant and cause ("any" for all together, which is
+        a variant's first), `variant, cause, label, n, solved_longer` (networks), `share, low,
+        high` (solved_longer / n). Empty where none was.
     networks
         Final parameters (n_params,) of one network of the main problem for "solved" and for each
         cause that occurred, at the main problem's arm of `success`.
@@ -92,6 +98,7 @@ class Population:
     success: pd.DataFrame
     by_batch_size: pd.DataFrame
     causes: pd.DataFrame
+    longer: pd.DataFrame
     networks: Mapping[str, NDArray[np.floating[Any]]]
 
 

@@ -8,6 +8,7 @@ The arm of a variant is picked on tuning blocks; shares come from reporting bloc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,36 @@ from bench.analysis.intervals import Estimate, clustered_proportion
 from bench.analysis.outcomes import CAUSES, outcome_rows
 from bench.experiments import Block, BlockResult
 from bench.problems import Problem
+from bench.problems.xor import Variant, shape
 
+ANY = "any"  # in place of a cause: all networks that failed
 CELL = ["rule", "batch_size", "learning_rate", "seed", "role"]
+
+
+@dataclass(frozen=True)
+class VariantRuns:
+    """What became of a problem's population, and of its variants'.
+
+    Parameters
+    ----------
+    variants
+        As of `bench.problems.xor.variants`, by label, the problem itself first.
+    counts
+        As of `count_outcomes`, of all variants.
+    longer
+        As of `count_longer`, of all variants; without rows where no network was given longer.
+    """
+
+    variants: Mapping[str, Variant]
+    counts: pd.DataFrame
+    longer: pd.DataFrame
+
+
+def own_runs(problem: Problem, rule: str, outcomes: pd.DataFrame) -> VariantRuns:
+    """Return the runs of a population that has no variants."""
+    own = shape(problem)
+    variants = {own: Variant("", "", rule, problem)}
+    return VariantRuns(variants, count_outcomes(own, outcomes), pd.DataFrame())
 
 
 def count_outcomes(variant: str, outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -58,17 +87,45 @@ def share_of(blocks: pd.DataFrame, name: str) -> Estimate:
     return clustered_proportion(blocks[name], blocks.n)
 
 
-def success_row(counts: pd.DataFrame, problem: Problem) -> dict[str, Any]:
+def failed_networks(outcomes: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    """Rows of the reporting networks that did not learn at an arm: `seed, network, cause`."""
+    runs = each_run_once(outcomes)
+    mine = (runs.batch_size == arm.batch_size) & (runs.learning_rate == arm.learning_rate)
+    failed = runs[mine & (runs.role == "report") & ~runs.success]
+    return failed[["seed", "network", "cause"]]
+
+
+def count_longer(variant: str, failed: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """Counts by block and cause of the failed networks: `variant, seed, cause, n, solved_longer`.
+
+    Parameters
+    ----------
+    variant
+        Its label.
+    failed
+        As of `failed_networks`.
+    ends
+        Outcomes of the same networks, trained for longer.
+    """
+    both = failed.merge(ends[["seed", "network", "success"]], validate="one_to_one")
+    grouped = both.groupby(["seed", "cause"]).success.agg(n="size", solved_longer="sum")
+    return grouped.reset_index().assign(variant=variant)
+
+
+def success_row(counts: pd.DataFrame, variant: Variant) -> dict[str, Any]:
     """Return the row of `Population.success` of one variant."""
-    arm, network = best_arm(counts), problem.network
+    arm, problem = best_arm(counts), variant.problem
     blocks = reporting(counts, arm)
     solved = share_of(blocks, "solved")
     return {
         "variant": counts.variant.iloc[0],
-        "n_params": network.n_params,
-        "widths": "-".join(map(str, network.widths)),
-        "activation": network.activation,
+        "factor": variant.factor,
+        "level": variant.level,
+        "n_params": problem.network.n_params,
+        "widths": shape(problem),
+        "activation": problem.network.activation,
         "scheme": problem.scheme,
+        "rule": variant.rule,
         "batch_size": arm.batch_size,
         "learning_rate": arm.learning_rate,
         "n_seeds": len(blocks),
@@ -111,32 +168,46 @@ def example_networks(
     return found
 
 
+def longer_rows(variant: str, counts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of `Population.longer` of one variant, from its rows of `count_longer`."""
+    rows = []
+    for cause, label in {ANY: "failed", **CAUSES}.items():
+        mine = counts if cause == ANY else counts[counts.cause == cause]
+        blocks = mine.groupby("seed")[["n", "solved_longer"]].sum()
+        if len(blocks):
+            share = clustered_proportion(blocks.solved_longer, blocks.n)
+            about = {"variant": variant, "cause": cause, "label": label, "n": share.n}
+            learned = {"solved_longer": int(blocks.solved_longer.sum())}
+            bounds = {"share": share.value, "low": share.low, "high": share.high}
+            rows.append(about | learned | bounds)
+    return rows
+
+
 def population_tables(
-    problems: Mapping[str, Problem],
-    counts: pd.DataFrame,
-    networks: Mapping[str, NDArray[np.floating[Any]]],
+    runs: VariantRuns, networks: Mapping[str, NDArray[np.floating[Any]]]
 ) -> Population:
     """Return the tables of the XOR study.
 
     Parameters
     ----------
-    problems
-        Each variant's problem, by its label.
-    counts
-        Of all variants, as of `count_outcomes`.
+    runs
+        Of the problem and its variants.
     networks
         As of `example_networks`.
     """
-    success, by_batch_size, causes = [], [], []
-    for variant, problem in problems.items():
-        mine = counts[counts.variant == variant]
-        success.append(success_row(mine, problem))
+    success, by_batch_size, causes, longer = [], [], [], []
+    for label, variant in runs.variants.items():
+        mine = runs.counts[runs.counts.variant == label]
+        success.append(success_row(mine, variant))
         causes += cause_rows(mine, best_arm(mine))
-        by_batch_size += [success_row(cells, problem) for _, cells in mine.groupby("batch_size")]
+        by_batch_size += [success_row(cells, variant) for _, cells in mine.groupby("batch_size")]
+        if len(runs.longer):
+            longer += longer_rows(label, runs.longer[runs.longer.variant == label])
     return Population(
-        counts=counts,
+        counts=runs.counts,
         success=pd.DataFrame(success),
         by_batch_size=pd.DataFrame(by_batch_size),
         causes=pd.DataFrame(causes),
+        longer=pd.DataFrame(longer),
         networks=networks,
     )

@@ -145,7 +145,10 @@ def evaluation_points(problem: Problem, epochs: int) -> tuple[int, ...] | None:
     return tuple(sorted({math.ceil(point) for point in points}))
 
 
-def halvings(problem: Problem, batch_size: int) -> tuple[int, ...]:
-    """Return the budget's examples halved 1 to 8 times: few evaluations, where ends alone count."""
-    total = problem.n_train * budget_epochs(problem, batch_size)
+def halvings(problem: Problem, batch_size: int, times: int = 1) -> tuple[int, ...]:
+    """Return the examples at which to evaluate where ends alone count.
+
+    Those of so many times the budget, halved 1 to 8 times.
+    """
+    total = times * problem.n_train * budget_epochs(problem, batch_size)
     return tuple(sorted({total >> k for k in range(1, 9)} - {0}))

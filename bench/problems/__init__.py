@@ -2,6 +2,5 @@
 
 from bench.problems.catalogue import PROBLEMS, load_problem
 from bench.problems.problem import Problem, with_options
-from bench.problems.xor import xor_variants
 
-__all__ = ["PROBLEMS", "Problem", "load_problem", "with_options", "xor_variants"]
+__all__ = ["PROBLEMS", "Problem", "load_problem", "with_options"]

@@ -184,8 +184,3 @@ CHANGES: dict[str, Callable[[Problem, str], Problem]] = {
     "initialization": _initialized,
     "inputs": _coded,
 }
-
-
-def xor_variants() -> dict[str, Problem]:
-    """Return the problems of the quick study's variants, by label."""
-    return {label: variant.problem for label, variant in variants(notes(), "sgd").items()}

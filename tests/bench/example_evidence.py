@@ -13,8 +13,9 @@ import pandas as pd
 from bench.analysis import outcomes
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.stability import add_failures
-from bench.problems import Problem, load_problem, xor_variants
+from bench.problems import Problem, load_problem
 from bench.problems.table import TableOptions, load_table
+from bench.problems.xor import variants
 from kernels import init_params
 
 CAUSES = ("dead", "one unit", "symmetric", "plateau ln 2", "plateau one corner", "still falling")
@@ -27,7 +28,7 @@ def _interval(name: str, values: Any, width: float = 1.12) -> dict[str, Any]:
 
 
 def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Evidence:
-    """Return evidence as of a study of "digits" (18 seeds) or "notes" (1,024 networks a cell).
+    """Return evidence as of a study of "digits" (18 seeds), "notes" or "xor" (512 networks a cell).
 
     With a problem, such as one of `own_table`, it is evidence about that one.
     """
@@ -442,7 +443,7 @@ def _claims(kind: str, target: float) -> list[dict[str, Any]]:
         row("C8", "A learning rate that is too small learns slowly", "slow", "supported", 3.9)
         | {"against": None, "axis": "epochs"},
     ]
-    if kind == "notes":
+    if kind in ("notes", "xor"):
         return [
             row("C6", "The 2-2-1 network does not always learn XOR", "success", "supported", 0.62)
             | {"kind": "share", "margin": 0.99, "target": None, "against": None},
@@ -648,8 +649,8 @@ def own_table(folder: Path, target: str = "species", **options: Any) -> Problem:
 
 
 def _population(problem: Problem, rng: np.random.Generator) -> Population:
-    counts, success, by_batch, causes = [], [], [], []
-    for i, (variant, network) in enumerate(xor_variants().items()):
+    counts, success, by_batch, causes, longer = [], [], [], [], []
+    for i, (variant, made) in enumerate(variants(problem, "sgd").items()):
         p = (0.62, 0.70, 0.80, 0.92, 0.99, 0.5, 0.4)[i % 7]
         parts = rng.dirichlet(np.ones(len(CAUSES))) * (1 - p)
         for b, rate, seed in product((1, 2, 4), (0.25, 0.5, 1.0), range(4)):
@@ -670,10 +671,13 @@ def _population(problem: Problem, rng: np.random.Generator) -> Population:
             )
         row = {
             "variant": variant,
-            "n_params": network.network.n_params,
-            "widths": "-".join(map(str, network.network.widths)),
-            "activation": network.network.activation,
-            "scheme": network.scheme,
+            "factor": made.factor,
+            "level": made.level,
+            "n_params": made.problem.network.n_params,
+            "widths": "-".join(map(str, made.problem.network.widths)),
+            "activation": made.problem.network.activation,
+            "scheme": made.problem.scheme,
+            "rule": made.rule,
             "batch_size": 4,
             "learning_rate": 0.5,
             "n_seeds": 2,
@@ -696,11 +700,17 @@ def _population(problem: Problem, rng: np.random.Generator) -> Population:
                     "n": int(512 * share),
                 }
             )
+        for cause, share in zip(("any", *CAUSES), (1 - p, *parts), strict=True):
+            failed, learned = int(512 * share), 0.0 if cause == "dead" else 0.25
+            about = {"variant": variant, "cause": cause, "label": WORDS.get(cause, "failed")}
+            bounds = {"share": learned, "low": learned * 0.8, "high": learned * 1.2 + 0.01}
+            longer.append(about | {"n": failed, "solved_longer": int(learned * failed)} | bounds)
     exact = np.array([1, 1, 1, 1, 0, -1, 1, -2, -0.5]) * 8.0
     return Population(
         counts=pd.DataFrame(counts),
         success=pd.DataFrame(success),
         by_batch_size=pd.DataFrame(by_batch),
         causes=pd.DataFrame(causes),
+        longer=pd.DataFrame(longer if problem.longer > 1 else []),
         networks={"solved": exact, "plateau one corner": init_params(problem.network, 3)},
     )

@@ -18,8 +18,10 @@ from bench.analysis.claims.row import settle
 from bench.analysis.intervals import VERDICTS
 from bench.analysis.outcomes import CAUSES
 from bench.analysis.time_to_target import named_rates, pick_table
+from bench.analysis.xor import VariantRuns
 from bench.experiments import Block, BlockResult, role
-from bench.problems import load_problem, xor_variants
+from bench.problems import load_problem
+from bench.problems.xor import variants
 from kernels import Network
 
 N = 64
@@ -349,7 +351,10 @@ def population_study(success):
         XOR, {b: [0.125, 0.5, 2.0] for b in (1, 2, 4)}, range(6), time, networks=60
     )
     rows = rows.assign(budget_examples=40_000.0)
-    counts = population_counts(success)
+    known = variants(load_problem("xor"), "sgd")
+    trained = VariantRuns(
+        {label: known[label] for label in success}, population_counts(success), pd.DataFrame()
+    )
     return analyse(
         XOR,
         "sgd",
@@ -357,7 +362,7 @@ def population_study(success):
         seconds=seconds_of((1, 2, 4), 4),
         blocks=[],
         options={},
-        variants=counts,
+        variants=trained,
     )
 
 
@@ -428,7 +433,7 @@ def test_registry_names_the_claims_measured_here():
 
 def test_variants_name_the_networks_that_the_claims_look_for():
     """The labels of C6 and C7 are those of the XOR study."""
-    assert {"2-2-1", "2-2-2-1", "2-3-1", "2-4-1"} <= set(xor_variants())
+    assert {"2-2-1", "2-2-2-1", "2-3-1", "2-4-1"} <= set(variants(XOR, "sgd"))
 
 
 # The example that other tests read

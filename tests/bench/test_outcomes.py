@@ -8,11 +8,13 @@ import pytest
 
 from bench.analysis.outcomes import CAUSES, ONE_CORNER, causes, first_hit, outcome_rows
 from bench.experiments import Block, BlockResult
-from bench.problems import load_problem, xor_variants
+from bench.problems import load_problem
+from bench.problems.xor import variants
 from kernels import Network, init_params
 
 inf, nan = np.inf, np.nan
 XOR = load_problem("notes")
+VARIANTS = variants(XOR, "sgd")
 SINGLE = replace(XOR, population=None)  # the same data, one network a seed
 LN2 = float(np.log(2.0))
 SOLUTION = np.array([1, 1, 1, 1, 0, -1, 1, -2, -0.5], np.float32)
@@ -238,13 +240,13 @@ def test_opposite_relu_units_are_not_symmetric():
 
 def test_opposite_tanh_units_are_symmetric():
     """Tanh is odd: a unit and its negative carry the same."""
-    problem = xor_variants()["2-2-1 tanh"]
+    problem = VARIANTS["2-2-1 tanh"].problem
     assert cause_of([1, -1, -1, 1, 0.1, -0.1, 1, 1, 0], problem=problem) == "symmetric"
 
 
 def test_units_that_are_never_positive_are_alive_under_tanh():
     """Tanh units cannot die."""
-    problem = xor_variants()["2-2-1 tanh"]
+    problem = VARIANTS["2-2-1 tanh"].problem
     assert cause_of([-1, -2, -2, -1, -1, -1, 1, 1, 0], problem=problem) == "other"
 
 
@@ -275,7 +277,7 @@ def test_a_loss_that_falls_through_a_plateau_is_still_falling():
 
 def test_deeper_networks_may_use_one_unit():
     """Behind a first layer a single unit can separate XOR, so that is no cause there."""
-    problem = xor_variants()["2-2-2-1"]
+    problem = VARIANTS["2-2-2-1"].problem
     params = init_params(problem.network, 0)
     weights = problem.network.unpack(params)
     weights[0][0][...], weights[0][1][...] = [[1, 1], [1, 1]], [0, -1]

@@ -6,8 +6,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from bench.errors import InputError
-from bench.problems import PROBLEMS, load_problem, with_options, xor_variants
+from bench.problems import PROBLEMS, load_problem, with_options
 from bench.problems.prepare import standardize
+from bench.problems.xor import variants
 
 NAMES = sorted(PROBLEMS)
 
@@ -84,10 +85,10 @@ def test_batch_sizes_double_up_to_half_of_the_samples() -> None:
 
 def test_hash_follows_the_content() -> None:
     """The content hash changes with data, network and scheme, and with nothing else."""
-    variants = xor_variants()
-    hashes = {variant.content_hash() for variant in variants.values()}
-    assert len(hashes) == len(variants)
-    assert variants["2-2-1"].content_hash() == load_problem("notes").content_hash()
+    found = variants(load_problem("notes"), "sgd")
+    hashes = {variant.problem.content_hash() for variant in found.values()}
+    assert len(hashes) == len(found)
+    assert found["2-2-1"].problem.content_hash() == load_problem("xor").content_hash()
 
 
 def test_hashed_data_cannot_change() -> None:

@@ -8,6 +8,7 @@ from example_evidence import synthetic_outcomes
 from bench.analysis.arms import Arm
 from bench.analysis.outcomes import CAUSES
 from bench.analysis.xor import (
+    VariantRuns,
     best_arm,
     cause_rows,
     count_outcomes,
@@ -17,10 +18,11 @@ from bench.analysis.xor import (
     success_row,
 )
 from bench.experiments import Block, BlockResult, role
-from bench.problems import load_problem, xor_variants
+from bench.problems import load_problem
+from bench.problems.xor import SOLUTION, Variant, variants
 
 XOR = load_problem("notes")
-SOLUTION = np.array([1, 1, 1, 1, 0, -1, 1, -2, -0.5], np.float32)
+OWN = Variant("", "", "sgd", XOR)
 
 
 def counts_of(solved, variant="2-2-1", n=256, **causes):
@@ -71,7 +73,7 @@ def test_equal_shares_go_to_the_larger_rate():
 def test_success_is_reported_on_the_other_blocks():
     """The share at the picked arm, over blocks 1, 2, 4, 5."""
     counts = counts_of({(1, 0.5): [250, 100, 120, 250, 110, 110]})
-    row = success_row(counts, XOR)
+    row = success_row(counts, OWN)
     assert row["success"] == 440 / 1024
     assert (row["n_seeds"], row["n_runs"]) == (4, 1024)
     assert row["low"] < row["success"] < row["high"]
@@ -80,8 +82,8 @@ def test_success_is_reported_on_the_other_blocks():
 
 def test_blocks_that_differ_widen_the_interval():
     """The same share with blocks far apart is less certain."""
-    alike = success_row(counts_of({(1, 0.5): [128] * 12}), XOR)
-    apart = success_row(counts_of({(1, 0.5): [28, 228] * 6}), XOR)
+    alike = success_row(counts_of({(1, 0.5): [128] * 12}), OWN)
+    apart = success_row(counts_of({(1, 0.5): [28, 228] * 6}), OWN)
     assert apart["high"] - apart["low"] > 3 * (alike["high"] - alike["low"])
 
 
@@ -127,10 +129,10 @@ def test_example_networks_are_of_the_arm():
 
 def test_tables_of_all_variants():
     """A row per variant in `success`, one per variant and batch size beside it."""
-    problems = {v: xor_variants()[v] for v in ("2-2-1", "2-4-1")}
+    known = {v: variants(XOR, "sgd")[v] for v in ("2-2-1", "2-4-1")}
     arms = {(1, 0.5): [100] * 4, (4, 0.5): [90] * 4}
-    counts = pd.concat([counts_of(arms, v) for v in problems], ignore_index=True)
-    found = population_tables(problems, counts, {})
+    counts = pd.concat([counts_of(arms, v) for v in known], ignore_index=True)
+    found = population_tables(VariantRuns(known, counts, pd.DataFrame()), {})
     assert found.success.variant.tolist() == ["2-2-1", "2-4-1"]
     assert found.by_batch_size.batch_size.tolist() == [1, 4, 1, 4]
     assert found.success.n_params.tolist() == [9, 17]
