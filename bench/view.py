@@ -43,6 +43,11 @@ SUMMARY_COLUMNS = (
     "smallest_unstable_learning_rate",
 )  # fmt: skip
 
+# Small frames of the evidence that are files of their own, where they apply
+TABLES = (
+    "powers", "noise", "uphill", "sharpness", "theory", "tradeoff", "fastest", "rate_growth",
+    "rules",
+)  # fmt: skip
 
 TEXT, FLAG = pa.string(), pa.bool_()
 ARM = [
@@ -114,8 +119,7 @@ def write(
         write_parquet(folder / "counts.parquet", COUNTS, counts, footer)
     write_summary(folder / "summary.csv", evidence.summary)
     evidence.seconds.to_csv(folder / "seconds.csv", index=False)
-    if len(evidence.powers):
-        evidence.powers.to_csv(folder / "powers.csv", index=False)
+    write_tables(folder, evidence)
     write_json(folder / "claims.json", evidence.claims)
     report.write(evidence, folder, facts(record))
     write_json(folder / "study.json", record)
@@ -302,6 +306,17 @@ def write_parquet(
                 waiting = []
         if waiting:
             writer.write_table(pa.concat_tables(waiting))
+
+
+def write_tables(folder: Path, evidence: Evidence) -> None:
+    """Write the `TABLES` that have rows, and ratios.csv: T of each batch size over the best's."""
+    tables = {name: getattr(evidence, name) for name in TABLES}
+    ratios = [one.ratios.assign(axis=one.axis, program=one.program) for one in evidence.recommendations]
+    if ratios:
+        tables["ratios"] = pd.concat(ratios, ignore_index=True)
+    for name, table in tables.items():
+        if len(table):
+            table.to_csv(folder / f"{name}.csv", index=False)
 
 
 def write_summary(path: Path, summary: pd.DataFrame) -> None:
