@@ -311,7 +311,9 @@ def write_parquet(
 def write_tables(folder: Path, evidence: Evidence) -> None:
     """Write the `TABLES` that have rows, and ratios.csv: T of each batch size over the best's."""
     tables = {name: getattr(evidence, name) for name in TABLES}
-    ratios = [one.ratios.assign(axis=one.axis, program=one.program) for one in evidence.recommendations]
+    ratios = [
+        one.ratios.assign(axis=one.axis, program=one.program) for one in evidence.recommendations
+    ]
     if ratios:
         tables["ratios"] = pd.concat(ratios, ignore_index=True)
     for name, table in tables.items():
