@@ -58,14 +58,20 @@ def share(k: int, n: int) -> Triple:
 
 
 def bootstrap(rows: Any, estimate: Callable[[Any], float], rng: Any, draws: int = 2000) -> Triple:
-    """Percentile interval, its tails widened as Student's t is; NaN counts against both bounds."""
+    """Percentile interval, its tails widened as Student's t is; NaN counts against both bounds.
+
+    Of fewer than 20 rows: the hull of it and of its reflection about the estimate.
+    """
     rows = np.asarray(rows, float)
     n = len(rows)
     drawn = np.array([estimate(rows[i]) for i in rng.integers(0, n, (draws, n))])
     tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
     low = np.quantile(np.where(np.isnan(drawn), -np.inf, drawn), tail, method="lower")
     high = np.quantile(np.where(np.isnan(drawn), np.inf, drawn), 1 - tail, method="higher")
-    return estimate(rows), low, high
+    value = estimate(rows)
+    if n < 20 and np.isfinite(value):
+        low, high = min(low, 2 * value - high), max(high, 2 * value - low)
+    return value, low, high
 
 
 def time_to_target(examples: Any, loss: Any, target: float) -> float:
@@ -351,15 +357,17 @@ def usable_width(files: Files, claim: dict[str, Any]) -> Triple:
 
 
 def failed_runs(files: Files, claim: dict[str, Any]) -> Triple:
-    """C3: difference of the shares that fail at one rate (Newcombe's method 10, paired)."""
+    """C3: seeds of which one fails alone, minus those of which the other does: square-and-add."""
     rate = files.rates[int(claim["base_batch_size"])]
     both = files.of(1, rate).join(files.of(claim["against"], rate), rsuffix="_b", how="inner")
     a, b = both.failed.to_numpy(bool), both.failed_b.to_numpy(bool)
-    varies = a.any() and b.any() and not a.all() and not b.all()
-    phi = max(float(np.corrcoef(a, b)[0, 1]), 0.0) if varies else 0.0
-    (p, p_low, p_high), (q, q_low, q_high) = (share(int(x.sum()), len(x)) for x in (a, b))
-    down = (p - p_low) ** 2 - 2 * phi * (p - p_low) * (q_high - q) + (q_high - q) ** 2
-    up = (p_high - p) ** 2 - 2 * phi * (p_high - p) * (q - q_low) + (q - q_low) ** 2
+    (p, p_low, p_high), (q, q_low, q_high) = (
+        share(int(x.sum()), len(x)) for x in (a & ~b, b & ~a)
+    )
+    rest = (1 - p) * (1 - q)
+    r = -np.sqrt(p * q / rest) if rest > 0 else 0.0
+    down = (p - p_low) ** 2 - 2 * r * (p - p_low) * (q_high - q) + (q_high - q) ** 2
+    up = (p_high - p) ** 2 - 2 * r * (p_high - p) * (q - q_low) + (q - q_low) ** 2
     return p - q, max(p - q - np.sqrt(down), -1.0), min(p - q + np.sqrt(up), 1.0)
 
 
