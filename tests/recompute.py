@@ -361,9 +361,7 @@ def failed_runs(files: Files, claim: dict[str, Any]) -> Triple:
     rate = files.rates[int(claim["base_batch_size"])]
     both = files.of(1, rate).join(files.of(claim["against"], rate), rsuffix="_b", how="inner")
     a, b = both.failed.to_numpy(bool), both.failed_b.to_numpy(bool)
-    (p, p_low, p_high), (q, q_low, q_high) = (
-        share(int(x.sum()), len(x)) for x in (a & ~b, b & ~a)
-    )
+    (p, p_low, p_high), (q, q_low, q_high) = (share(int(x.sum()), len(x)) for x in (a & ~b, b & ~a))
     rest = (1 - p) * (1 - q)
     r = -np.sqrt(p * q / rest) if rest > 0 else 0.0
     down = (p - p_low) ** 2 - 2 * r * (p - p_low) * (q_high - q) + (q_high - q) ** 2

@@ -206,8 +206,11 @@ def percentile_interval(value: float, drawn: Floats, n: int) -> Estimate:
     """Interval from the values (draws,) that a statistic of n rows takes in resamples of them.
 
     The tails are widened as Student's t is against the normal, which the plain percentile
-    interval of few observations lacks (Hesterberg 2015, The American Statistician 69:371). Draws
-    in which the statistic is NaN count against both bounds; fewer than 2 rows bound nothing.
+    interval of few observations lacks (Hesterberg 2015, The American Statistician 69:371). Below
+    20 rows it is the hull of this interval and of its reflection about the value: where a statistic
+    is biased (the spread of few values is too small) the one repeats the bias and the other takes
+    it back; alone the first covered as little as 83% of usable widths. Draws in which the statistic
+    is NaN count against both bounds; fewer than 2 rows bound nothing.
     """
     if n < 2:
         return Estimate(value, -np.inf, np.inf, n, identified=False)
