@@ -19,7 +19,7 @@ from bench.analysis.time_to_target import (
     named_rates,
     pick_table,
 )
-from bench.analysis.xor import best_arm, count_outcomes
+from bench.analysis.xor import count_outcomes, tuning_shares
 from bench.errors import InputError
 from bench.experiments import plan, rules
 from bench.experiments.block import Block, BlockResult
@@ -31,6 +31,9 @@ from bench.problems.xor import Variant, variants
 
 # Further blocks of 16 coarse rates, at most, on either side of the first
 EXTENSIONS = 2
+# Share of networks by which the outermost rate must beat all others for further ones to be tried:
+# over many rates equally many learn, and which of them is best is chance
+MORE_LEARN = 0.01
 
 Rates = Mapping[int, Iterable[float]]  # by batch size
 
@@ -263,12 +266,15 @@ def _wider_windows(
 def widen_success(training: Training, seeds: Sequence[int]) -> None:
     """Run further coarse rates of a population where most networks learn at the outermost one."""
     for _ in range(EXTENSIONS):
-        wider = {}
         counts = count_outcomes(training.problem.name, training.outcomes())
+        wider = {}
         for size, cells in counts.groupby("batch_size"):
-            best, tried = best_arm(cells).learning_rate, training.tried(size)
-            for side, end in (("lower", min(tried)), ("upper", max(tried))):
-                if best == end:
+            shares = tuning_shares(cells).sort_index(level="learning_rate")
+            for side, end, others in (
+                ("lower", shares.iloc[0], shares.iloc[1:]),
+                ("upper", shares.iloc[-1], shares.iloc[:-1]),
+            ):
+                if end > others.max() + MORE_LEARN:
                     wider[size] = _further(training, size, side)
         if not wider:
             return

@@ -64,14 +64,19 @@ def count_outcomes(variant: str, outcomes: pd.DataFrame) -> pd.DataFrame:
     return counts
 
 
+def tuning_shares(counts: pd.DataFrame) -> pd.Series:
+    """Share solved over the *tuning* blocks of a variant, by (batch_size, learning_rate)."""
+    tuning = counts[counts.role == "tune"].groupby(["batch_size", "learning_rate"])[["solved", "n"]]
+    cells = tuning.sum()
+    return cells.solved / cells.n
+
+
 def best_arm(counts: pd.DataFrame) -> Arm:
     """Batch size and rate of the largest share solved over the *tuning* blocks of a variant.
 
     Of equal shares the larger rate.
     """
-    tuning = counts[counts.role == "tune"].groupby(["batch_size", "learning_rate"])[["solved", "n"]]
-    cells = tuning.sum().reset_index()
-    cells["share"] = cells.solved / cells.n
+    cells = tuning_shares(counts).rename("share").reset_index()
     best = cells.sort_values(["share", "learning_rate"]).iloc[-1]
     return Arm(int(best.batch_size), float(best.learning_rate))
 
