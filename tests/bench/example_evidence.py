@@ -121,6 +121,7 @@ def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Ev
         powers=_powers(n, rng) if population is None else pd.DataFrame(),
         generalization=_generalization(problem, sizes, best, rng),
         population=population,
+        **({} if population else _tradeoff(problem, targets, seconds)),
         warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
     )
 
@@ -609,6 +610,68 @@ def _generalization(problem: Problem, sizes: Any, best: Any, rng: Any) -> pd.Dat
             rows.append((b, e, seed, score - late, score, score + late / 2, score + late, 12000))
     columns = ["batch_size", "learning_rate", "seed", "at_0", "at_1", "at_2", "best"]
     return pd.DataFrame(rows, columns=[*columns, "best_examples"])
+
+
+def _tradeoff(problem, targets, seconds):  # type: ignore[no-untyped-def]
+    """One target of each reading; what starting an update costs as in `seconds`."""
+    n = problem.n_train
+    readings = ("not hyperbolic", "hyperbolic", "not identified")
+    rows = []
+    for target, reading, factor in zip(targets, readings, TARGET_FACTORS, strict=True):
+        known = reading != "not identified"
+        leads = 17.5 if reading == "hyperbolic" else 35.0
+        rows.append(
+            {
+                "target": target,
+                **_interval("s_min", 0.12 * n * factor),
+                **_interval("e_min", 2.1 * n * factor),
+                "b_crit": 17.5 if known else np.nan,
+                "b_crit_low": 14.0,
+                "b_crit_high": 21.0 if known else np.inf,
+                "identified": known,
+                "p_lack_of_fit": {"not hyperbolic": 0.0005}.get(reading, 0.4),
+                "reading": reading,
+                "reason": "" if reading == "hyperbolic" else "why not",
+                **_interval("model_free", 35.0),
+                "model_free_reason": "",
+                **_interval("critical", leads),
+                "critical_by": "hyperbola" if leads == 17.5 else "doubled examples",
+                "note": "",
+                "n_arms": len(problem.batch_sizes),
+                "left_out": "",
+                "n_seeds": 12,
+            }
+        )
+    costs = seconds.drop_duplicates("program")[["program", "c0", "c1"]].reset_index(drop=True)
+    closed = np.sqrt(17.5 * costs.c0 / costs.c1)
+    fastest = costs.assign(
+        worst_deviation=0.06,
+        worst_batch_size=1,
+        reading="hyperbolic",
+        **_interval("closed_form", closed),
+        clipped="",
+        **_interval(
+            "closed_form_seconds", (0.12 * n + 2.1 * n / closed) * (costs.c0 + costs.c1 * closed)
+        ),
+        measured=float(problem.batch_sizes[1]),
+        measured_low=1.0,
+        measured_high=float(problem.batch_sizes[2]),
+        **_interval("measured_seconds", 0.01),
+        n_seeds=12,
+    )
+    growth = pd.DataFrame(
+        [
+            ("all", 6, 0.52, 0.47, 0.55, 1, n),
+            ("below", 4, 0.93, 0.7, 1.1, 1, 16),
+            ("above", 2, 0.02, -0.1, 0.21, 32, n),
+        ],
+        columns=[
+            "part", "n_arms", "slope", "slope_low", "slope_high", "from_batch_size",
+            "to_batch_size",
+        ],
+    )  # fmt: skip
+    growth = growth.assign(critical=17.5, critical_by="hyperbola", left_out="", n_seeds=6)
+    return {"tradeoff": pd.DataFrame(rows), "fastest": fastest, "rate_growth": growth}
 
 
 LABELS = ("None", 'Ad"elie', "<b>Gentoo</b>")  # of the classes of `own_table`

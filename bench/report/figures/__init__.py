@@ -15,12 +15,23 @@ from matplotlib.figure import Figure
 
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
-from bench.report.figures import draw, learning, noise, outcomes, rules, stability, targets, xor
+from bench.report.figures import (
+    draw,
+    learning,
+    noise,
+    outcomes,
+    rules,
+    stability,
+    targets,
+    tradeoff,
+    xor,
+)
 from bench.report.figures.spec import FigureSpec
 
 FIGURES: dict[str, FigureSpec] = {
     **xor.FIGURES,
     **targets.FIGURES,
+    **tradeoff.FIGURES,
     **learning.FIGURES,
     **stability.FIGURES,
     **outcomes.FIGURES,
