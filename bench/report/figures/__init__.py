@@ -89,12 +89,12 @@ def save_all(evidence: Evidence, folder: Path) -> list[DrawnFigure]:
         In the order of the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return [save(name, data, folder) for name, data in available(evidence).items()]
+    data = available(evidence)
+    return [save(name, FIGURES[name], frame, folder) for name, frame in data.items()]
 
 
-def save(name: str, data: pd.DataFrame, folder: Path) -> DrawnFigure:
+def save(name: str, spec: FigureSpec, data: pd.DataFrame, folder: Path) -> DrawnFigure:
     """Draw one figure wide and narrow, and write its files into the folder."""
-    spec = FIGURES[name]
     title = spec.title(data)
     with draw.style(name):
         narrow = as_svg(spec.figure(data, narrow=True))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 from matplotlib.figure import Figure
-
-from bench.analysis.evidence import Evidence
 
 
 class Draw(Protocol):
@@ -26,7 +24,8 @@ class FigureSpec:
     Parameters
     ----------
     data
-        Everything drawn, as a frame; empty where the evidence has nothing to show.
+        From the evidence (of several problems: from their results) to everything drawn, as a
+        frame; empty where there is nothing to show.
     figure
         Draws the data.
     title
@@ -35,7 +34,7 @@ class FigureSpec:
         What is drawn and how to read it, in a sentence or two: caption and alternative text.
     """
 
-    data: Callable[[Evidence], pd.DataFrame]
+    data: Callable[[Any], pd.DataFrame]
     figure: Draw
     title: Callable[[pd.DataFrame], str]
     reading: str

@@ -1,0 +1,256 @@
+"""Several problems in one picture: what each batch size costs, and the critical batch size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.analysis.across import Results
+from bench.analysis.recommend import MARGIN
+from bench.analysis.time_to_target import MIDDLE
+from bench.report import words
+from bench.report.figures import draw
+from bench.report.figures.spec import FigureSpec
+from bench.report.frames import groups, records
+
+_STYLES: tuple[tuple[str, Any, str], ...] = (
+    (draw.INK, "solid", "o"),
+    (draw.PROGRAM_COLOURS["scikit-learn"], (0, (6, 2)), "s"),
+    (draw.PROGRAM_COLOURS["PyTorch"], (0, (2, 1.5)), "D"),
+    (draw.PROGRAM_COLOURS["JAX"], (0, (6, 2, 1.5, 2)), "^"),
+    (draw.OTHER_PROGRAM_COLOUR, (0, (1, 1.3)), "v"),
+)
+"""Colour, dashes and marker of each problem, in their order."""
+HIGHEST = 256.0  # ratio up to which the axis goes: beyond it a batch size is out of the question
+
+
+def costs_data(results: Sequence[Results]) -> pd.DataFrame:
+    """Time of each batch size over the best's, by passes (program "") and by program's seconds.
+
+    Columns: `problem, program, batch_size, ratio, low, high, n_train, n_seeds`; empty where
+    nothing reached the target on any problem.
+    """
+    parts = []
+    for one in results:
+        rows = one.table("ratios")
+        if rows.empty:
+            continue
+        seeds = int(one.summary["n_seeds"].max())
+        about = {"problem": one.name, "n_train": one.n_train, "n_seeds": seeds}
+        parts.append(rows.assign(program=rows["program"].fillna(""), **about))
+    columns = ["problem", "program", "batch_size", "ratio", "low", "high", "n_train", "n_seeds"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame()
+
+
+def passes_data(results: Sequence[Results]) -> pd.DataFrame:
+    """The rows of `costs_data` by passes over the data."""
+    data = costs_data(results)
+    return data[data["program"] == ""].reset_index(drop=True) if len(data) else data
+
+
+def seconds_data(results: Sequence[Results]) -> pd.DataFrame:
+    """The rows of `costs_data` by the seconds of programs."""
+    data = costs_data(results)
+    return data[data["program"] != ""].reset_index(drop=True) if len(data) else data
+
+
+def _range(values: pd.Series) -> str:
+    """The least and the greatest of some ratios, in words."""
+    finite = values[np.isfinite(values)]
+    if finite.empty:
+        return "unknown"
+    low, high = words.number(finite.min()), words.number(finite.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def passes_title(data: pd.DataFrame) -> str:
+    """What per sample and full batch cost in passes, from problem to problem."""
+    ends = {
+        "per sample": data.loc[data["batch_size"] == 1, "ratio"],
+        "full batch": data.loc[data["batch_size"] == data["n_train"], "ratio"],
+    }
+    told = [f"{name} {_range(ratios)}" for name, ratios in ends.items() if len(ratios)]
+    n_problems = data["problem"].nunique()
+    return (
+        f"Passes over the fewest, on {words.plural(n_problems, 'problem')}: "
+        f"{words.join(told)} times as many"
+    )
+
+
+def seconds_title(data: pd.DataFrame) -> str:
+    """The range of the fastest batch sizes, for each program."""
+    fastest = data.loc[data.groupby(["problem", "program"])["ratio"].idxmin()]
+    parts = []
+    for program, rows in groups(fastest, "program"):
+        least, most = (
+            rows.loc[place] for place in (rows["batch_size"].idxmin(), rows["batch_size"].idxmax())
+        )
+        ends = [
+            words.batch_label(int(row["batch_size"]), int(row["n_train"])) for row in (least, most)
+        ]
+        parts.append(f"{' to '.join(dict.fromkeys(ends))} in {program}")
+    return f"From problem to problem the fastest batch size is {words.join(parts)}"
+
+
+def _ratio_text(value: float) -> str:
+    """A tick of the axis of ratios."""
+    return f"{words.number(value)}×"
+
+
+def _problems(axes: Axes, data: pd.DataFrame, names: Sequence[str], *, labels: bool) -> None:
+    """One line a problem: ratio and interval against the batch size, its full batch hollow."""
+    ends = []
+    for name, rows in groups(data, "problem"):
+        colour, dash, marker = _STYLES[names.index(str(name)) % len(_STYLES)]
+        rows = rows.sort_values("batch_size")
+        reached = rows[np.isfinite(rows["ratio"])]
+        draw.band(axes, reached["batch_size"], reached["low"], reached["high"], colour, alpha=0.1)
+        axes.plot(reached["batch_size"], reached["ratio"], color=colour, linestyle=dash, lw=1.6)
+        full = reached["batch_size"] == reached["n_train"]
+        for fill, points in ((colour, reached[~full]), (draw.PAPER, reached[full])):
+            axes.plot(points["batch_size"], points["ratio"], marker, color=colour, mfc=fill, ms=4.5)
+        draw.not_reached(axes, list(rows.loc[np.isinf(rows["ratio"]), "batch_size"]), colour)
+        if len(reached):
+            last = reached.iloc[-1]
+            height = min(last["ratio"], axes.get_ylim()[1])
+            ends.append(draw.EndLabel(last["batch_size"], height, str(name), colour))
+    if labels:
+        draw.end_labels(axes, ends)
+
+
+def _cost_axes(axes: Axes, data: pd.DataFrame, *, width: float) -> None:
+    """Logarithmic axes of the batch size and of the ratio, the margin shaded."""
+    last = int(data["batch_size"].max())
+    sizes = [2**k for k in range(last.bit_length()) if 2**k < last]
+    stride = max(1, math.ceil(len(sizes) / width))
+    axes.set(xscale="log", xlim=(data["batch_size"].min() / 1.25, last * 1.25))
+    axes.set_xticks(sizes[::stride], [words.count(b) for b in sizes[::stride]])
+    axes.minorticks_off()
+    axes.set_xlabel("batch size", loc="left")
+    _, high = draw.finite_range(data["ratio"])
+    draw.log_axis(axes, "y", 0.85, min(high, HIGHEST) * 1.2, _ratio_text)
+    axes.axhspan(0.85, MARGIN, color=draw.SHADE, zorder=0)
+
+
+def passes_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """The picture of the first screen: passes over the fewest, a line a problem."""
+    margins = draw.Margins(left=0.52, right=0.98, top=0.56, bottom=0.5)
+    figure, (axes,) = draw.panels(
+        1, narrow=narrow, height=3.6 if narrow else 4.2, margins=margins, width=draw.HERO
+    )
+    _cost_axes(axes, data, width=6)
+    draw.head(axes, "Passes to the target over the fewest", _unit(data))
+    _problems(axes, data, list(dict.fromkeys(data["problem"])), labels=True)
+    draw.seeds_note(figure, data["n_seeds"])
+    return figure
+
+
+def _unit(data: pd.DataFrame) -> str:
+    """What the marks are; where a triangle stands for "not reached", so it says."""
+    told = "median, 95% interval; hollow: full batch"
+    return f"{told}; △ not reached" if np.isinf(data["ratio"]).any() else told
+
+
+def seconds_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A panel a program: its time over its least, a line a problem; named in the last panel."""
+    programs = list(dict.fromkeys(data["program"]))
+    margins = draw.Margins(left=0.5, right=0.12 if len(programs) > 1 else 0.98, top=0.56)
+    above = 0.3
+    figure, axes = draw.panels(
+        len(programs), narrow=narrow, height=3.4, margins=margins, above=above
+    )
+    names = list(dict.fromkeys(data["problem"]))
+    entries = [(name, _STYLES[k % len(_STYLES)][0]) for k, name in enumerate(names)]
+    draw.colour_key(figure, entries, columns=2 if narrow else max(len(names), 5))
+    for panel, program in zip(axes, programs, strict=True):
+        rows = data[data["program"] == program]
+        _cost_axes(panel, data, width=6 if narrow else 24 / len(programs))
+        draw.head(panel, f"Time in {program}", "over its least")
+        _problems(panel, rows, names, labels=False)
+    draw.seeds_note(figure, data["n_seeds"])
+    return figure
+
+
+def critical_data(results: Sequence[Results]) -> pd.DataFrame:
+    """The critical batch size of each problem, to the middle target.
+
+    Columns: `problem, reading, critical, critical_low, critical_high` (NaN: not identified),
+    `critical_by, n_train, n_seeds`; empty where no study has a trade-off.
+    """
+    rows = []
+    for one in results:
+        table = one.table("tradeoff")
+        if len(table):
+            middle = table.sort_values("target", ascending=False).iloc[MIDDLE]
+            rows.append(middle.to_dict() | {"problem": one.name, "n_train": one.n_train})
+    if not rows:
+        return pd.DataFrame()
+    columns = ["problem", "reading", "critical", "critical_low", "critical_high", "critical_by"]
+    data = pd.DataFrame(rows)[[*columns, "n_train", "n_seeds"]]
+    return data[data["critical"].notna()].reset_index(drop=True)
+
+
+def critical_title(data: pd.DataFrame) -> str:
+    """The least and the greatest critical batch size."""
+    by = data.set_index("problem")["critical"]
+    if len(by) == 1:
+        return f"The critical batch size is {words.number(by.iloc[0])} on {by.index[0]}"
+    return (
+        f"The critical batch size goes from {words.number(by.min())} on {by.idxmin()} to "
+        f"{words.number(by.max())} on {by.idxmax()}"
+    )
+
+
+def critical_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A row a problem: critical batch size with its interval, and the number of samples."""
+    margins = draw.Margins(left=1.1, right=0.5, top=0.56)
+    height = 1.15 + 0.36 * len(data)
+    figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, width=9.0)
+    draw.head(axes, "Critical batch size", "point and bar: estimate and 95% interval; tick: full")
+    ends = draw.finite_range(
+        data["critical"], data["critical_low"], data["critical_high"], data["n_train"]
+    )
+    draw.log_axis(axes, "x", *ends, lambda value: words.number(value))
+    axes.set(ylim=(len(data) - 0.4, -0.6))
+    axes.grid(visible=False)
+    axes.grid(axis="x", color=draw.GRID, linewidth=0.8)
+    axes.set_yticks(np.arange(len(data)), list(data["problem"]))
+    axes.tick_params(axis="y", labelcolor=draw.INK)
+    for place, row in enumerate(records(data)):
+        low, high = max(row.critical_low, ends[0]), min(row.critical_high, ends[1])
+        axes.plot([low, high], [place, place], color=draw.INK, linewidth=2)
+        axes.plot(row.critical, place, "o", color=draw.INK, ms=6)
+        axes.plot(row.n_train, place, "|", color=draw.MUTED, ms=12, mew=1.4)
+    draw.seeds_note(figure, data["n_seeds"])
+    return figure
+
+
+FIGURES: dict[str, FigureSpec] = {
+    "passes": FigureSpec(
+        passes_data,
+        passes_figure,
+        passes_title,
+        "Passes to the target of each batch size over those of the batch size that needs the "
+        "fewest, a line a problem, each batch size at its own best learning rate: median ratio by "
+        "seed and 95% interval. Shaded: within the margin of 1.25.",
+    ),
+    "seconds": FigureSpec(
+        seconds_data,
+        seconds_figure,
+        seconds_title,
+        "The same for the time in each program, which counts what starting an update costs.",
+    ),
+    "critical": FigureSpec(
+        critical_data,
+        critical_figure,
+        critical_title,
+        "The batch size up to which larger batches save updates about in proportion: of the fitted "
+        "hyperbola, or where that does not fit, from which the passes are doubled.",
+    ),
+}
