@@ -213,31 +213,28 @@ def train(problem: Problem, task: Task, stop: threading.Event | None = None) -> 
         Where `stop` is set meanwhile.
     """
     n, size = problem.n_train, task.batch_size
-    runs = _Runs(problem, task)
-    ends = np.minimum(np.arange(size, n + size, size), n)
-    examples, updates = [0], [0]
-    due = 1
-    for epoch in range(task.epochs):
-        if stop is not None and stop.is_set():
+    per_epoch = updates_per_epoch(n, size)
+    # Evaluations come at the first update at or past each checkpoint
+    points = np.array(task.checkpoints)
+    updates = np.unique(points // n * per_epoch + -(-(points % n) // size))
+    runs = _Runs(problem, task, updates)
+    for update in range(1, task.epochs * per_epoch + 1):
+        epoch, k = divmod(update - 1, per_epoch)
+        if k == 0 and stop is not None and stop.is_set():
             raise StoppedError
-        for k, end in enumerate(ends):
-            runs.update(epoch, slice(int(k * size), int(end)))
-            if epoch * n + end >= task.checkpoints[due]:
-                examples.append(int(epoch * n + end))
-                updates.append(epoch * len(ends) + k + 1)
-                due = int(np.searchsorted(task.checkpoints, examples[-1], side="right"))
-                runs.evaluate()
+        runs.update(epoch, slice(k * size, (k + 1) * size))
+        runs.evaluate(update)
         if not len(runs.at):
             break
-    return runs.trained(examples, updates)
+    return runs.trained()
 
 
 class _Runs:
     """The runs of a task while they are trained; diverged ones are left out."""
 
-    def __init__(self, problem: Problem, task: Task) -> None:
+    def __init__(self, problem: Problem, task: Task, updates: NDArray[np.int64]) -> None:
         seeds, rates = task.seeds, task.learning_rates
-        self.problem, self.shape = problem, (len(seeds), len(rates))
+        self.problem, self.task, self.updates = problem, task, updates
         network, n = problem.network, problem.n_train
         self.X = problem.X_train.astype(np.float64)
         self.targets = layers.target_rows(network, problem.y_train)
@@ -250,29 +247,28 @@ class _Runs:
         self.rates = np.tile(np.array(rates), len(seeds))[:, None]
         self.at = np.arange(len(self.params))  # places of the runs that are still trained
         self.dead_start = self._dead()
-        self.losses: list[Floats] = []
-        self.scores: list[Floats] = []
-        self.evaluate()
+        self.loss, self.score = np.full((2, len(self.params), len(updates)), np.nan)
+        self.evaluate(0)
 
     def update(self, epoch: int, cut: slice) -> None:
         """Make one update of every run that has not diverged."""
         if self.whole:
             X, targets = self.X[None], self.targets[None]
         else:
-            rows = self.orders[self.at // self.shape[1], epoch, cut]
+            rows = self.orders[self.at // len(self.task.learning_rates), epoch, cut]
             X, targets = self.X[rows], self.targets[rows]
         # U1 with the mistake's gradient
         self.params -= self.rates * self.gradient(self.problem.network, self.params, X, targets)
 
-    def evaluate(self) -> None:
-        """Note loss and score on the whole training split; leave out the runs that diverged."""
-        n_runs = self.shape[0] * self.shape[1]
-        loss, score = np.full(n_runs, np.nan), np.full(n_runs, np.nan)
-        loss[self.at], score[self.at] = losses_and_scores(self.problem, self.params)
-        self.losses.append(loss)
-        self.scores.append(score)
-        limit = DIVERGED_FACTOR * np.maximum(self.losses[0], self.problem.constant_loss())
-        keep = (loss <= limit)[self.at]
+    def evaluate(self, update: int) -> None:
+        """Note loss and score after this update, if it is time; leave out runs that diverged."""
+        point = int(np.searchsorted(self.updates, update))
+        if self.updates[point] != update:
+            return
+        loss, self.score[self.at, point] = losses_and_scores(self.problem, self.params)
+        self.loss[self.at, point] = loss
+        limit = DIVERGED_FACTOR * np.maximum(self.loss[self.at, 0], self.problem.constant_loss())
+        keep = loss <= limit  # a NaN is not
         if not keep.all():
             self.at, self.params, self.rates = self.at[keep], self.params[keep], self.rates[keep]
 
@@ -281,21 +277,23 @@ class _Runs:
         active = kernels.active_units(self.problem.network, self.params, self.X)
         return np.asarray((active == 0).any(axis=-1))
 
-    def trained(self, examples: list[int], updates: list[int]) -> Trained:
+    def trained(self) -> Trained:
         """Return what the runs did."""
-        dead, alive = (np.zeros(len(self.dead_start), bool) for _ in range(2))
-        alive[self.at] = True
+        shape = len(self.task.seeds), len(self.task.learning_rates)
+        dead, diverged = np.zeros(len(self.loss), bool), np.ones(len(self.loss), bool)
+        diverged[self.at] = False
         if len(self.at):
             dead[self.at] = self._dead()
-        trajectory = (*self.shape, len(examples))
+        n, size = self.problem.n_train, self.task.batch_size
+        epochs, k = np.divmod(self.updates, updates_per_epoch(n, size))
         return Trained(
-            examples=np.array(examples, np.int64),
-            updates=np.array(updates, np.int64),
-            loss=np.stack(self.losses, axis=-1).reshape(trajectory),
-            score=np.stack(self.scores, axis=-1).reshape(trajectory),
-            diverged=~alive.reshape(self.shape),
-            dead_start=self.dead_start.reshape(self.shape),
-            dead_end=dead.reshape(self.shape),
+            examples=epochs * n + k * size,
+            updates=self.updates,
+            loss=self.loss.reshape(*shape, -1),
+            score=self.score.reshape(*shape, -1),
+            diverged=diverged.reshape(shape),
+            dead_start=self.dead_start.reshape(shape),
+            dead_end=dead.reshape(shape),
         )
 
 

@@ -38,14 +38,15 @@ CLAIMS: dict[str, Callable[[Evidence], list[Row]]] = {
 
 def all_claims(evidence: Evidence) -> list[Row]:
     """Return the rows of claims.json: Holm within each claim, contradictions noted."""
-    rows = []
-    for measure in CLAIMS.values():
-        found = measure(evidence)
-        adjusted = holm([np.nan if r["p_value"] is None else r["p_value"] for r in found])
-        for row, p in zip(found, adjusted, strict=True):
-            row["p_holm"] = None if np.isnan(p) else float(p)
-        rows += note_contradictions(found)
-    return rows
+    return [row for measure in CLAIMS.values() for row in claim_rows(measure(evidence))]
+
+
+def claim_rows(rows: list[Row]) -> list[Row]:
+    """Return the rows of one claim with p-values after Holm, and contradictions noted."""
+    adjusted = holm([np.nan if r["p_value"] is None else r["p_value"] for r in rows])
+    for row, p in zip(rows, adjusted, strict=True):
+        row["p_holm"] = None if np.isnan(p) else float(p)
+    return note_contradictions(rows)
 
 
 def note_contradictions(rows: Sequence[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.claims import claim_rows
 from bench.analysis.claims.batch_size import MARGIN_FAILED
 from bench.analysis.claims.row import Row, judged, settle
 from bench.analysis.intervals import Estimate, paired_share_difference
@@ -106,6 +107,11 @@ def error_first(mistakes: Mistakes) -> list[Row]:
 
 
 CLAIMS: dict[str, Callable[[Mistakes], list[Row]]] = {"C4": averaged, "C5": error_first}
+
+
+def mistake_claims(mistakes: Mistakes) -> list[Row]:
+    """Return the rows of claims.json of the study of mistakes."""
+    return [row for measure in CLAIMS.values() for row in claim_rows(measure(mistakes))]
 
 
 def _judged(claim: str, key: str, effect: Estimate, size: int, about: Row) -> Row:
