@@ -54,9 +54,9 @@ MEASURES = {
     "momentum on smaller batches": "Passes of plain gradient descent over those of momentum",
     "default beta2": "Passes with beta2 as given over those with its half-life kept",
     "success": "Networks that learn XOR, at best",
-    "solves": "Solves it: 2-2-2-1 networks that learn XOR",
-    "helps": "Makes it easier: 2-2-2-1 networks that learn XOR",
-    "depth against width": "Beats more width: 2-2-2-1 networks that learn XOR",
+    "solves": "Solves it: networks that learn XOR",
+    "helps": "Makes it easier: networks that learn XOR",
+    "depth against width": "Beats more width: networks that learn XOR",
 }
 """Measures in plain words."""
 SHORT_MEASURES = {
@@ -337,7 +337,7 @@ def measure_label(claim: dict[str, Any], n_train: int) -> str:
         name = f"Time in {claim['program']}"
     elif claim["claim"] == "C2":
         name = words.sentence(AXES.get(claim["axis"], claim["axis"]))
-    parts = [name]
+    parts = [name, *([claim["variant"]] if claim["variant"] else [])]
     against, base = claim["against"], claim["base_batch_size"]
     if isinstance(against, str):
         parts.append(f"against {against}")
@@ -471,7 +471,7 @@ def _told(name: str, claims: list[dict[str, Any]], ambiguous: bool, n_train: int
     """A measure's name; with the arm where another arm's verdict differs."""
     if not ambiguous:
         return name
-    if len(claims) > 2:
+    if len(claims) > 2 and claims[0]["variant"] is None:
         return f"{name} at {len(claims)} batch sizes"
     return f"{name} ({words.join(dict.fromkeys(_arm(claim, n_train) for claim in claims))})"
 
@@ -480,6 +480,9 @@ def _arm(claim: dict[str, Any], n_train: int) -> str:
     """What sets one measure of a claim apart from others of its name."""
     if claim["protocol"] == "same" and claim["base_batch_size"] is not None:
         return f"at the rate tuned {words.with_batch(int(claim['base_batch_size']), n_train)}"
+    if claim["variant"] is not None:
+        against = f" against {claim['against']}" if claim["against"] else ""
+        return f"{claim['variant']}{against}"
     if isinstance(claim["against"], int | float):
         return f"against {words.batch_name(int(claim['against']), n_train)}"
     return words.with_batch(int(claim["batch_size"]), n_train)

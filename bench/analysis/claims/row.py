@@ -48,6 +48,7 @@ def judged(
         "kind": kind,
         "margin": margin,
         "batch_size": None,
+        "variant": None,
         "against": None,
         "n_undetermined": 0,
         "p_value": None,

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.claims.row import Row, judged
-from bench.analysis.evidence import Evidence
+from bench.analysis.evidence import Evidence, Population
 from bench.analysis.intervals import Estimate, difference_interval
-from bench.analysis.xor import best_arm, reporting, share_of
+from bench.analysis.xor import best_arm, tuning_shares
+from bench.problems.xor import SOLUTION
+from kernels import Network
 
 SURE = 0.99  # share of networks that learn, above which XOR counts as solved
-SHALLOW, DEEP = "2-2-1", "2-2-2-1"
-STATEMENTS = {
-    "success": "The 2-2-1 network does not always learn XOR",
-    "solves": "An extra hidden layer solves XOR",
-    "helps": "An extra hidden layer makes XOR easier to learn",
-    "depth against width": "An extra hidden layer helps more than as many parameters in width",
-}
-DEFINITIONS = {
-    "success": (
-        "Share of 2-2-1 networks that classify all four points right with a loss below 0.1 at the "
-        "end of their budget, at the best batch size, rate and initialization (picked on other "
-        "blocks). Supported where the whole interval lies below 99%. An exact solution exists: W1 "
-        "all 1, b1 = (0, -1), W2 = (1, -2), b2 = -1/2."
-    ),
-    "solves": "The same share for the 2-2-2-1 network: supported where its interval is above 99%.",
-    "helps": "Share of 2-2-2-1 networks that learn XOR minus share of 2-2-1 networks.",
-    "depth against width": (
-        "Share of 2-2-2-1 networks that learn XOR minus that of the one-layer network with the "
-        "nearest number of parameters."
-    ),
-}
-
-
-def _judged(claim: str, measure: str, effect: Estimate, *rule: Any, **about: Any) -> Row:
-    """Return a row of one of the measures above."""
-    about |= {"statement": STATEMENTS[measure], "definition": DEFINITIONS[measure]}
-    return judged(claim, measure, effect, *rule, **about)
+SHALLOW = "2-2-1"
+# In what C6's networks may differ from the problem's own: inputs and rule stay
+CHOICES = ("", "initialization", "width")
+LEARNS = "all four points right and a loss below 0.1 at the end of the budget"
 
 
 def not_always(evidence: Evidence) -> list[Row]:
@@ -47,62 +27,141 @@ def not_always(evidence: Evidence) -> list[Row]:
     if population is None:
         return []
     rows = population.success
-    # The notes' network and inputs: variants that change more than the scheme name it behind
-    mine = rows[(rows.widths == SHALLOW) & (rows.activation == "relu")]
-    mine = mine[~mine.variant.str.contains("inputs")]
-    tuning = {v: _tuning_share(population.counts, v) for v in mine.variant}
-    best = rows[rows.variant == max(tuning, key=lambda v: tuning[v])].iloc[0]
-    effect = Estimate(best.success, best.low, best.high, int(best.n_seeds))
-    where = f"{best.variant}, batch size {best.batch_size}, learning rate {best.learning_rate:.3g}"
-    about = {"batch_size": int(best.batch_size), "note": f"Best on the tuning blocks: {where}."}
-    return [_judged("C6", "success", effect, "share below", SURE, **about)]
-
-
-def _tuning_share(counts: pd.DataFrame, variant: str) -> float:
-    """Share solved over tuning blocks of a variant at its best arm."""
-    mine = counts[counts.variant == variant]
-    arm = best_arm(mine)
-    at = (mine.batch_size == arm.batch_size) & (mine.learning_rate == arm.learning_rate)
-    tuning = mine[at & (mine.role == "tune")]
-    return float(tuning.solved.sum() / tuning.n.sum())
+    same = (rows.widths == SHALLOW) & (rows.activation == "relu") & rows.factor.isin(CHOICES)
+    if not same.any():
+        return []
+    best = best_variant(population, rows[same])
+    about = {
+        "statement": f"The {SHALLOW} network does not always learn XOR",
+        "variant": best.variant,
+        "batch_size": int(best.batch_size),
+        "definition": (
+            f"Share of {SHALLOW} networks that learn XOR ({LEARNS}) at the best batch size, rate "
+            f"and initialization, picked on other blocks: supported where the whole interval lies "
+            f"below 99%. It could: {solution_words()}"
+        ),
+        "note": (
+            f"Of 100 starts {of_100(best.success)} lead to XOR, at the best: {best.variant}, batch "
+            f"size {best.batch_size}, learning rate {best.learning_rate:.3g}. {_why(population)}"
+        ),
+    }
+    return [judged("C6", "success", _estimate(best), "share below", SURE, **about)]
 
 
 def deeper(evidence: Evidence) -> list[Row]:
-    """C7: success of the network with an extra hidden layer, alone and against others."""
+    """C7: success of the networks with an extra hidden layer, alone and against others."""
     population = evidence.population
-    if population is None or DEEP not in set(population.success.variant):
+    if population is None:
         return []
-    rows = population.success.set_index("variant")
-    deep = _success(evidence, DEEP)
-    about = {"batch_size": int(rows.batch_size[DEEP])}
-    found = [_judged("C7", "solves", deep, "share", SURE, **about)]
-    wide = rows[(rows.widths.str.count("-") == 2) & (rows.activation == "relu")]
-    wide = wide[(wide.index == wide.widths) & (wide.index != SHALLOW)]
-    distance = (wide.n_params - rows.n_params[DEEP]).abs()
-    for measure, others in (
-        ("helps", [SHALLOW]),
-        ("depth against width", list(wide.index[distance == distance.min()])),
-    ):
-        for other in others:
-            effect = difference_interval(deep, _success(evidence, other))
-            found.append(
-                _judged(
-                    "C7",
-                    measure,
-                    effect,
-                    "difference",
-                    0.0,
-                    **about,
-                    against=other,
-                )
+    rows = population.success
+    own = rows.iloc[0]
+    found = []
+    for _, deep in rows[rows.factor == "depth"].iterrows():
+        layer = f"An extra hidden layer of {deep.level}"
+        about = {"variant": deep.variant, "batch_size": int(deep.batch_size)}
+        found += [
+            _solves(deep, layer) | about,
+            _against(
+                "helps",
+                deep,
+                own,
+                f"{layer} makes XOR easier to learn",
+                f"Share of {deep.variant} networks that learn XOR minus share of {own.variant} "
+                "networks, each at its best batch size and rate.",
             )
+            | about,
+        ]
+        wide = rows[rows.factor == "width"]
+        distance = (wide.n_params - deep.n_params).abs()
+        found += [
+            _against(
+                "depth against width",
+                deep,
+                other,
+                f"{layer} helps more than as many parameters in width",
+                f"Share of {deep.variant} networks that learn XOR minus that of the networks with "
+                "one hidden layer and the nearest number of parameters.",
+            )
+            | about
+            for _, other in wide[distance == distance.min()].iterrows()
+        ]
     return found
 
 
-def _success(evidence: Evidence, variant: str) -> Estimate:
-    """Share of a variant's networks that learn, at its best arm; n counts blocks."""
-    assert evidence.population is not None
-    counts = evidence.population.counts
-    mine = counts[counts.variant == variant]
-    blocks = reporting(mine, best_arm(mine))
-    return share_of(blocks, "solved")._replace(n=len(blocks))
+def _solves(deep: pd.Series, layer: str) -> Row:
+    """Whether nearly all networks with an extra layer learn."""
+    return judged(
+        "C7",
+        "solves",
+        _estimate(deep),
+        "share",
+        SURE,
+        statement=f"{layer} solves XOR",
+        definition=(
+            f"Share of {deep.variant} networks that learn XOR ({LEARNS}) at the best batch size "
+            "and rate: supported where the whole interval lies above 99%."
+        ),
+        note=f"Of 100 starts of {deep.variant} {of_100(deep.success)} lead to XOR.",
+    )
+
+
+def _against(measure: str, deep: pd.Series, other: pd.Series, statement: str, how: str) -> Row:
+    """A network with an extra layer compared with another."""
+    return judged(
+        "C7",
+        measure,
+        difference_interval(_estimate(deep), _estimate(other)),
+        "difference",
+        0.0,
+        statement=statement,
+        definition=how,
+        against=other.variant,
+        note=(
+            f"Of 100 starts {of_100(deep.success)} lead to XOR with the extra layer "
+            f"({deep.variant}, {deep.n_params} weights), {of_100(other.success)} with "
+            f"{other.variant} ({other.n_params} weights)."
+        ),
+    )
+
+
+def best_variant(population: Population, rows: pd.DataFrame) -> pd.Series:
+    """Return the row of `Population.success` whose variant learns best on the tuning blocks."""
+    counts = population.counts
+    shares = []
+    for variant in rows.variant:
+        mine = counts[counts.variant == variant]
+        shares.append(tuning_shares(mine)[best_arm(mine)])
+    return rows.iloc[int(np.argmax(shares))]
+
+
+def of_100(share: float) -> str:
+    """Return a share as a number of 100; near all of them one that tells what is missing."""
+    return f"{100 * share:.0f}" if share <= 0.99 else f"{100 * share:.4g}"
+
+
+def solution_words() -> str:
+    """Return the exact solution of the notes' network, and its logits, in words."""
+    (W1, b1), (W2, b2) = Network((2, 2, 1)).unpack(np.array(SOLUTION))
+
+    def vector(values: Any) -> str:
+        return f"({', '.join(f'{value:g}' for value in values)})"
+
+    return (
+        f"W1 = ({vector(W1[0])}, {vector(W1[1])}), b1 = {vector(b1)}, W2 = {vector(W2[0])}, "
+        f"b2 = {b2[0]:g} answer all four points right, with logits -0.5, 0.5, 0.5, -0.5, and any "
+        "multiple of W2 and b2 does so with a smaller loss."
+    )
+
+
+def _why(population: Population) -> str:
+    """Return the two commonest causes of failure of the problem's own network, in words."""
+    causes = population.causes
+    mine = causes[(causes.variant == population.success.variant.iloc[0]) & (causes.n > 0)]
+    worst = mine[mine.cause != "solved"].nlargest(2, "share")
+    told = [f"{row.label} ({of_100(row.share)} of 100)" for row in worst.itertuples()]
+    return f"Most failures of {mine.variant.iloc[0]}: {'; '.join(told)}." if told else ""
+
+
+def _estimate(row: pd.Series) -> Estimate:
+    """Return the share that learns of a row of `Population.success`; n counts blocks."""
+    return Estimate(row.success, row.low, row.high, int(row.n_seeds))
