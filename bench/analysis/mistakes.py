@@ -43,7 +43,7 @@ ARM_COLUMNS = [
     "trained",
 ]
 STATE_EPOCHS = 1  # passes of the right update before directions are looked at
-DRAWN = 16  # batches drawn there, for each batch size
+DRAWN = 32  # batches drawn there, for each batch size
 MOST = 0.5  # share of runs that diverge, from which on a batch size counts as too large
 
 
@@ -201,7 +201,7 @@ def summary(
     examples` (medians of T), `diverged_rate, ratio` (of T to the right update's, tuned), each with
     `_low` and `_high`; `dead_rate, stuck_rate, final_loss` (median; inf: most diverged),
     `n_undetermined` (pairs that cannot be ordered), `verdict` (of the ratio: "supported" means that
-    the mistake takes longer).
+    this arm takes longer).
     """
     right = {a.batch_size: runs_of(mistakes, a) for a in arms[arms.mistake == RIGHT].itertuples()}
     rows = []
@@ -268,13 +268,16 @@ def onset(sizes: Sequence[int], shares: Sequence[Estimate]) -> tuple[float, floa
 def onsets(summed: pd.DataFrame) -> pd.DataFrame:
     """From which batch size on the sum diverges: `base_batch_size, onset, onset_low, onset_high`.
 
+    Below the base's batch size its rate is too large for any update.
+
     Parameters
     ----------
     summed
         The rows of `summary` of the sum at one target.
     """
     rows = []
-    for base, arms in summed.sort_values("batch_size").groupby("base_batch_size"):
+    larger = summed[summed.batch_size >= summed.base_batch_size].sort_values("batch_size")
+    for base, arms in larger.groupby("base_batch_size"):
         names = ["diverged_rate", "diverged_low", "diverged_high", "n_seeds"]
         shares = [Estimate(*row) for row in arms[names].itertuples(index=False)]
         found = onset(arms.batch_size.tolist(), shares)
@@ -287,16 +290,17 @@ def directions(
 ) -> pd.DataFrame:
     """How the mistaken updates differ from the right one, on the same batches from the same states.
 
-    States: each seed's network after one pass of the right update at `base`. 16 batches of each
+    States: each seed's network after one pass of the right update at `base`. 32 batches of each
     size are drawn there without replacement.
 
     Returns
     -------
     DataFrame
         A row per mistake and batch size: `mistake, batch_size, n_seeds`, and with `_low` and
-        `_high` (bootstrap over seeds) the means over seeds of the medians over batches of `cosine`
-        (of the angle between both gradients), `length` (mistaken over right) and `difference`
-        (length of their difference over that of the right one).
+        `_high` (bootstrap over seeds) the means over seeds of `cosine` (of the angle between all
+        batches' mistaken gradients, as one long vector, and all right ones), `length` (root mean
+        square over batches, mistaken over right) and `difference` (the same of mistaken minus
+        right, over right).
     """
     X = problem.X_train.astype(np.float64)
     targets = layers.target_rows(problem.network, problem.y_train)
@@ -336,14 +340,15 @@ def _state(problem: Problem, base: Arm, seed: int) -> Floats:
 
 
 def _compared(mistaken: Floats, right: Floats) -> Floats:
-    """Medians over batches of cosine, length and difference: (3,)."""
-    lengths = np.linalg.norm(mistaken, axis=1), np.linalg.norm(right, axis=1)
-    products = (mistaken * right).sum(axis=1)
+    """Cosine, length and difference over batches (n, n_params): (3,).
+
+    Over all batches as one: few of them may hold the sample that a mistake gives too much weight.
+    """
+    norm = np.linalg.norm
     # A gradient of exactly 0 points nowhere, and is then at a right angle to everything
-    cosine = products / np.maximum(lengths[0] * lengths[1], np.finfo(float).tiny)
-    length = lengths[0] / lengths[1]
-    difference = np.linalg.norm(mistaken - right, axis=1) / lengths[1]
-    return np.asarray(np.median([cosine, length, difference], axis=1))
+    both = max(norm(mistaken) * norm(right), np.finfo(float).tiny)
+    cosine = (mistaken * right).sum() / both
+    return np.array([cosine, norm(mistaken) / norm(right), norm(mistaken - right) / norm(right)])
 
 
 def _means(values: Floats, rng: np.random.Generator) -> dict[str, float]:
