@@ -60,15 +60,17 @@ def share(k: int, n: int) -> Triple:
 def bootstrap(rows: Any, estimate: Callable[[Any], float], rng: Any, draws: int = 2000) -> Triple:
     """Percentile interval, its tails widened as Student's t is; NaN counts against both bounds.
 
-    Of fewer than 20 rows: the hull of it and of its reflection about the estimate.
+    Of fewer than 20 rows: the hull of it and of its reflection about the estimate; of fewer than 6:
+    nothing.
     """
     rows = np.asarray(rows, float)
-    n = len(rows)
+    n, value = len(rows), estimate(rows)
+    if n < 6:
+        return value, -np.inf, np.inf
     drawn = np.array([estimate(rows[i]) for i in rng.integers(0, n, (draws, n))])
     tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
     low = np.quantile(np.where(np.isnan(drawn), -np.inf, drawn), tail, method="lower")
     high = np.quantile(np.where(np.isnan(drawn), np.inf, drawn), 1 - tail, method="higher")
-    value = estimate(rows)
     if n < 20 and np.isfinite(value):
         low, high = min(low, 2 * value - high), max(high, 2 * value - low)
     return value, low, high

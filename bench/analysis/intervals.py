@@ -17,7 +17,8 @@ from scipy import special, stats
 Floats = NDArray[np.float64]
 TAIL = 0.025  # each side of a 95% interval
 TIE = 1e-12  # relative difference below which two values are equal but for rounding
-FEW = 20  # observations, below which a percentile interval alone is too short
+FEW = 20  # rows, below which a percentile interval alone is too short
+LEAST = 6  # rows, below which resamples bound nothing: as many as the median needs
 VERDICTS = ("supported", "refuted", "no material difference", "undecided")
 
 
@@ -197,7 +198,7 @@ def bootstrap(
     """
     n = len(values)
     value = float(estimator(values[None])[0]) if n else np.nan
-    if n < 2:
+    if n < LEAST:
         return Estimate(value, -np.inf, np.inf, n, identified=False)
     return percentile_interval(value, estimator(values[rng.integers(0, n, (draws, n))]), n)
 
@@ -210,9 +211,9 @@ def percentile_interval(value: float, drawn: Floats, n: int) -> Estimate:
     20 rows it is the hull of this interval and of its reflection about the value: where a statistic
     is biased (the spread of few values is too small) the one repeats the bias and the other takes
     it back; alone the first covered as little as 83% of usable widths. Draws in which the statistic
-    is NaN count against both bounds; fewer than 2 rows bound nothing.
+    is NaN count against both bounds; fewer than 6 rows bound nothing.
     """
-    if n < 2:
+    if n < LEAST:
         return Estimate(value, -np.inf, np.inf, n, identified=False)
     tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1.0 - TAIL, n - 1))
     unknown = np.isnan(drawn)

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -237,16 +237,14 @@ class Measurement:
             for program, worker in self.workers.items():
                 rounds[program].append(worker.measure(batch_size))
         for program, seconds in rounds.items():
-            self.rows.append(
-                {
-                    "program": program,
-                    "batch_size": batch_size,
-                    "mean_batch": float(batch_size),
-                    "seconds_per_update": float(np.median(seconds)),
-                    "low": min(seconds),
-                    "high": max(seconds),
-                }
-            )
+            about = {"program": program, "batch_size": batch_size, "mean_batch": float(batch_size)}
+            self.rows.append(about | of_rounds(seconds))
+
+
+def of_rounds(seconds: Sequence[float]) -> dict[str, float]:
+    """Seconds per update from those of `ROUNDS` rounds: `seconds_per_update, low, high`."""
+    middle = float(np.median(seconds))
+    return {"seconds_per_update": middle, "low": min(seconds), "high": max(seconds)}
 
 
 def _ours_first(column: pd.Series[Any]) -> pd.Series[Any]:
