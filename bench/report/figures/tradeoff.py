@@ -185,7 +185,7 @@ def _curves(axes: Axes, data: pd.DataFrame) -> None:
         axes.plot(reached["updates"], reached["epochs"], "-o", color=draw.GRID, lw=1.4, ms=3.5)
         for row in records(reached.iloc[:1]):
             axes.annotate(
-                f"loss {words.number(row.target)}",
+                words.number(row.target),
                 (row.updates, row.epochs),
                 xytext=(0, 6),
                 textcoords="offset points",
@@ -247,7 +247,9 @@ def tradeoff_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     margins = draw.Margins(left=0.58, right=0.42, top=0.56)
     figure, (left, right) = draw.panels(2, narrow=narrow, height=4.2, margins=margins)
     target = words.number(data.loc[data["middle"], "target"].iloc[0])
-    draw.head(left, f"Passes to a training loss of {target}", "median, 95% interval; by batch size")
+    draw.head(
+        left, f"Passes to a training loss of {target}", "median, 95% interval; grey: other losses"
+    )
     _curves(left, data)
     draw.head(right, "Critical batch size", "by training loss; filled: the one that leads")
     _by_target(right, data)
