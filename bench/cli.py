@@ -13,11 +13,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.study import Study
 
 DEBUG = "BATCHBENCH_DEBUG"
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 3, 130
@@ -123,17 +126,23 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
     NAME is notes (XOR), digits, iris, wine, breast_cancer, diabetes, or all; FILE a table (CSV,
     perhaps gzipped, or Parquet), which needs --target.
     """
-    from bench.problems import PROBLEMS
+    from bench.all_problems import PROBLEMS, study_all
     from bench.study import dry_run as look
     from bench.study import study as run_study
 
     given = {option: value for option, value in options.items() if value is not None}
-    for one in PROBLEMS if subject == "all" else [subject]:
-        if dry_run:
+    if dry_run:
+        for one in PROBLEMS if subject == "all" else [subject]:
             click.echo(look(one, **given))
-            continue
-        done = run_study(one, **given)
-        click.echo(f"{done.terminal_summary()}\n{done.report}")
+    elif subject == "all":
+        tell(study_all(finished=tell, **given))
+    else:
+        tell(run_study(subject, **given))
+
+
+def tell(done: Study) -> None:
+    """Print the answer of a finished study, and where its page is."""
+    click.echo(f"{done.terminal_summary()}\n{done.report}")
 
 
 @cli.command()

@@ -30,6 +30,7 @@ from bench.populations import Populations, train_variants
 from bench.problems import PROBLEMS, Problem, load_problem, with_options
 from bench.problems.table import TableOptions, describe, load_table
 from bench.report import figures
+from bench.report.figures.spec import FigureSpec
 from bench.rounds import Clock, Rounds
 from bench.speed.seconds import GIVEN, given_cost, installed, measure_powers, measure_seconds
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # looked at thirty times
 EXAMPLES_BUDGET = 2**20
 NEARBY = (1.25, 1.0, 0.8)  # times a given target loss: the three targets, descending
+ALL = "all"  # the name of the study of all problems
 
 __all__ = ["Options", "Study", "load", "prune", "study"]
 
@@ -66,7 +68,8 @@ def study(
     Parameters
     ----------
     problem
-        A name in `bench.problems.PROBLEMS`, a table (file or data frame), or a problem.
+        A name in `bench.problems.PROBLEMS`, "all" (`bench.all_problems`), a table (file or data
+        frame), or a problem.
     progress
         Told how far it is; None for a bar or plain lines on standard error.
     **options
@@ -83,6 +86,10 @@ def study(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; what was trained is kept.
     """
+    if isinstance(problem, str) and problem == ALL:
+        from bench.all_problems import study_all  # which imports this module
+
+        return study_all(progress=progress, **options)
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     clock = Clock(settings.budget_seconds)
     training = prepare(problem, settings, progress or reporter())
@@ -345,6 +352,8 @@ class Study:
         Where the folder holds no study.
     """
 
+    figure_specs: Mapping[str, FigureSpec] = figures.FIGURES
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.record: dict[str, Any] = view.read_json(folder / "study.json")
@@ -419,7 +428,7 @@ class Study:
         if not path.exists():
             names = sorted(known.stem for known in path.parent.glob("*.csv"))
             raise InputError(f"unknown figure {name!r}: this study has {', '.join(names)}")
-        data, spec = pd.read_csv(path), figures.FIGURES[name]
+        data, spec = pd.read_csv(path), self.figure_specs[name]
         with figures.draw.style(name):
             figure = spec.figure(data)
             figures.draw.write_title(figure, spec.title(data))
@@ -434,7 +443,12 @@ def load(path: str | Path) -> Study:
     InputError
         Where the folder holds no study.
     """
-    return Study(Path(path))
+    done = Study(Path(path))
+    if done.record["study"] != ALL:
+        return done
+    from bench.all_problems import Comparison  # which imports this module
+
+    return Comparison(done.folder)
 
 
 def prune(out: str | Path = "results") -> int:

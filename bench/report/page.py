@@ -79,8 +79,8 @@ def write(evidence: Evidence, folder: Path | str, about: Mapping[str, str] | Non
 def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[str, str]) -> str:
     """The page's text."""
     told, table = answer(evidence), evidence.problem.table
-    pictures = [_picture(one) for one in drawn]
-    hero = next((picture for picture in pictures if picture.name in HERO), None)
+    pictures = [picture(one) for one in drawn]
+    hero = next((one for one in pictures if one.name in HERO), None)
     asked = question(evidence)
     lines = setting_lines(evidence)
     judged = tables.verdict_rows(evidence)
@@ -115,7 +115,7 @@ def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[st
             warnings=evidence.warnings,
             verdicts=verdicts,
             thumbs=thumbs,
-            figures=[picture for picture in pictures if picture is not hero],
+            figures=[one for one in pictures if one is not hero],
             arms=tables.arms_table(evidence),
             method=method(evidence, about),
             glossary=GLOSSARY,
@@ -123,7 +123,7 @@ def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[st
     )
 
 
-def _picture(drawn: figures.DrawnFigure) -> Picture:
+def picture(drawn: figures.DrawnFigure) -> Picture:
     """A drawn figure as elements of the page; its title and reading are its alternative text."""
     alt = f"{drawn.title}. {drawn.reading}"
     wide, narrow = (
