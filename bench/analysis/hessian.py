@@ -224,6 +224,8 @@ def largest_eigenvalue(operator: LinearOperator, start: Floats) -> float:
     scipy.sparse.linalg.ArpackNoConvergence
         Where the iteration does not come to an end.
     """
+    if not operator.matvec(start).any():  # flat, of which ARPACK makes an error
+        return 0.0
     (value,) = eigsh(
         operator,
         1,

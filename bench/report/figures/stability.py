@@ -21,20 +21,33 @@ KINDS = {
 
 
 def stability_data(evidence: Evidence) -> pd.DataFrame:
-    """Brackets of the largest stable rate and of the same divided by the batch size.
+    """Brackets of the largest stable rate, theory's limits, and both divided by the batch size.
 
     A row per batch size and kind of failure: `batch_size, kind ("diverged"|"failed"), stable,
     unstable` (0: the least rate tried fails; inf: none tried fails), `stable_share, unstable_share,
-    stable_per_example, unstable_per_example, n_seeds, n_train`; empty where every rate tried fails.
+    limit` (theory's; NaN: none), `limit_loss` (the training loss where it holds),
+    `stable_per_example, unstable_per_example, limit_per_example, n_seeds, n_train`; empty where
+    every rate tried fails.
     """
     columns = ["batch_size", "kind", "stable", "unstable", "stable_share", "unstable_share"]
     data = evidence.stability[[*columns, "n_seeds"]].copy()
     if not (data["stable"] > 0).any():
         return pd.DataFrame()
-    data["stable_per_example"] = data["stable"] / data["batch_size"]
-    data["unstable_per_example"] = data["unstable"] / data["batch_size"]
+    data["limit"] = data["batch_size"].map(_limits(evidence))
+    data["limit_loss"] = np.nan if evidence.theory.empty else evidence.theory["loss"].iloc[0]
+    for name in ("stable", "unstable", "limit"):
+        data[f"{name}_per_example"] = data[name] / data["batch_size"]
     data["n_train"] = evidence.problem.n_train
     return data.sort_values(["kind", "batch_size"], ignore_index=True)
+
+
+def _limits(evidence: Evidence) -> dict[int, float]:
+    """Theory's limit of the rate at each batch size: in the mean square, else on the full batch."""
+    theory, n_train = evidence.theory, evidence.problem.n_train
+    if theory.empty:
+        return {}
+    full = theory["limit_full"].where(theory["batch_size"] == n_train)
+    return dict(zip(theory["batch_size"], theory["limit_mean_square"].fillna(full), strict=True))
 
 
 def stability_title(data: pd.DataFrame) -> str:
@@ -70,7 +83,7 @@ def _brackets(axes: Axes, data: pd.DataFrame, suffix: str) -> None:
     """A bar from the last stable to the first unstable rate for each batch size, joined by kind."""
     stable, unstable = data[f"stable{suffix}"], data[f"unstable{suffix}"]
     some = data["stable"] > 0
-    limits = draw.finite_range(stable[some], unstable[some], pad=1.5)
+    limits = draw.finite_range(stable[some], unstable[some], data[f"limit{suffix}"], pad=1.5)
     draw.log_axis(axes, "y", *limits, draw.plain)
     ends = []
     for kind, (name, colour, dash, marker) in KINDS.items():
@@ -93,7 +106,27 @@ def _brackets(axes: Axes, data: pd.DataFrame, suffix: str) -> None:
         if len(some):
             last = some.iloc[-1]
             ends.append(draw.EndLabel(last["batch_size"], last[f"stable{suffix}"], name, colour))
-    draw.end_labels(axes, ends)
+    draw.end_labels(axes, ends + _theory(axes, data, suffix))
+
+
+def _theory(axes: Axes, data: pd.DataFrame, suffix: str) -> list[draw.EndLabel]:
+    """Hollow diamonds at theory's limits, joined, and their name at the last one."""
+    rows = data[data["kind"] == "failed"].dropna(subset="limit").sort_values("batch_size")
+    if rows.empty:
+        return []
+    axes.plot(
+        rows["batch_size"],
+        rows[f"limit{suffix}"],
+        "D",
+        color=draw.MUTED,
+        mfc=draw.PAPER,
+        ms=4.5,
+        lw=1.0,
+        ls=(0, (1, 1.5)),
+    )
+    last = rows.iloc[-1]
+    name = f"theory at\nloss {words.number(last['limit_loss'], 1)}"
+    return [draw.EndLabel(last["batch_size"], last[f"limit{suffix}"], name, draw.MUTED)]
 
 
 def _open_ends(axes: Axes, rows: pd.DataFrame, suffix: str, colour: str) -> None:
@@ -132,6 +165,10 @@ FIGURES = {
         stability_title,
         "The learning rate at which 5% of the seeds begin to fail, as a bracket from the last "
         "stable to the first unstable rate tried, against the batch size; right: divided by the "
-        "batch size. Once for any failure (diverged, dead or stuck), once for divergence alone.",
+        "batch size. Once for any failure (diverged, dead or stuck), once for divergence alone. "
+        "Diamonds, where computed: theory for small steps around the point where a tuned "
+        "full-batch run ended, 2 / sharpness on the full batch and the threshold in the mean "
+        "square for batches drawn afresh (Mulayoff & Michaeli 2023). It is exact near a minimum "
+        "that fits every sample (a loss near 0), and says nothing of the way there.",
     ),
 }
