@@ -17,7 +17,8 @@ LIMITS = {"sgd": "2/η", "momentum": "(2 + 2β)/η", "nesterov": "(2 + 2β)/((1 
 """The largest stable sharpness of each rule that has one, as a formula."""
 
 AT_LIMIT = 1.15  # a sharpness within this factor of its limit is at it
-HOVERING = 3  # states in a row at the limit
+# States in a row at the limit, and updates from the first to the last: fewer only pass by
+HOVERING_STATES, HOVERING_UPDATES = 3, 10
 START = 0.5  # where the state before the first update stands on the logarithmic axis of updates
 
 
@@ -59,7 +60,8 @@ def _hovering(course: pd.DataFrame) -> pd.DataFrame:
     at_limit = ratio.between(1 / AT_LIMIT, AT_LIMIT)
     stretches = [rows for _, rows in course[at_limit].groupby((~at_limit).cumsum()[at_limit])]
     longest = max(stretches, key=len, default=course.iloc[:0])
-    return longest if len(longest) >= HOVERING else course.iloc[:0]
+    lasts = len(longest) >= HOVERING_STATES and np.ptp(longest["updates"]) >= HOVERING_UPDATES
+    return longest if lasts else course.iloc[:0]
 
 
 def _relation(ratio: float) -> str:
@@ -179,7 +181,8 @@ FIGURES = {
         sharpness_title,
         "Sharpness, the largest eigenvalue of the training loss's Hessian. Left: along full-batch "
         "runs at a quarter, half and all of the tuned rate η (thick: median over seeds), and the "
-        "sharpness beyond which a step at that rate overshoots a quadratic (dashed). Right: the "
-        "sharpness over that limit at states of tuned runs, from the first pass to the target.",
+        "sharpness beyond which a full-batch step at that rate overshoots a quadratic (dashed). "
+        "Right: the sharpness over that limit at states of tuned runs, from the first pass to the "
+        "target; small batches are unstable already below it.",
     ),
 }
