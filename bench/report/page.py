@@ -191,14 +191,20 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
         (words.count(int(tuned["n_seeds"].max())), "reporting seeds at each batch size"),
         (words.count(len(evidence.outcomes)), "training runs in all"),
     ]
-    first = evidence.recommendations[0]
-    if first.runner_up is not None and first.best is not None:
-        row = next(r for r in records(first.ratios) if r.batch_size == first.runner_up)
-        text = words.times(row.ratio, row.low, row.high, "many")
-        name = words.sentence(words.batch_name(first.runner_up, n_train))
-        best = words.with_batch(first.best, n_train)
-        found.append((name, f"runner-up by passes over the data: {text} as {best}"))
+    found += [_runner_up(rec, n_train) for rec in evidence.recommendations if rec.runner_up]
     return found
+
+
+def _runner_up(rec: Recommendation, n_train: int) -> tuple[str, str]:
+    """The second best batch size by passes, or in a program, and how far it is behind."""
+    assert rec.runner_up is not None  # asked by `facts`
+    assert rec.best is not None
+    row = next(r for r in records(rec.ratios) if r.batch_size == rec.runner_up)
+    text = words.times(row.ratio, row.low, row.high, "long" if rec.program else "many")
+    goal = f"in {rec.program}" if rec.program else "by passes over the data"
+    best = words.with_batch(rec.best, n_train)
+    name = words.sentence(words.batch_name(rec.runner_up, n_train))
+    return name, f"runner-up {goal}: {text} as {best}"
 
 
 def _population_facts(evidence: Evidence) -> list[tuple[str, str]]:

@@ -364,7 +364,7 @@ def _details(claim: dict[str, Any]) -> tuple[str, ...]:
     if others:
         told = [f"{verdict} at {words.number(float(t))}" for t, verdict in others.items()]
         details.append(f"At the other targets: {words.join(told)}.")
-    if claim.get("note") and claim["claim"] not in (*ONE_QUESTION, "R2"):
+    if claim.get("note") and claim["claim"] not in (*ONE_QUESTION, "R2", "R3"):
         details.append(str(claim["note"]))
     undetermined = int(claim.get("n_undetermined") or 0)
     if undetermined:
@@ -400,10 +400,13 @@ def _claim_row(
         more = [claim for claim in claims if claim["batch_size"] not in first]
     overall = overall_verdict(claims)
     summed_up = thumb.HEADLINES.get(claims[0]["claim"])
+    said = summed_up(claims, evidence) if summed_up else headline(claims, n_train)
+    if claims[0]["claim"] == "R3":
+        said = f"{said} {claims[0]['note']}".strip()
     return ClaimRow(
         claim=claims[0]["claim"],
         statement=CLAIMS.get(claims[0]["claim"], claims[0]["statement"]),
-        headline=summed_up(claims, evidence) if summed_up else headline(claims, n_train),
+        headline=said,
         verdict=overall,
         css=VERDICT_CLASSES.get(overall, "mixed"),
         groups=_groups(shown, common, n_train),
@@ -419,6 +422,8 @@ def overall_verdict(claims: Sequence[dict[str, Any]]) -> str:
     verdicts = {str(c["verdict"]) for c in claims if leading in (None, c["measure"])}
     if len(verdicts) == 1:
         return verdicts.pop()
+    if verdicts == {"undecided", "no material difference"}:
+        return "undecided"
     opposed = {"supported", "refuted"} <= verdicts and claims[0]["claim"] in ONE_QUESTION
     return "contradictory" if opposed else "it depends"
 

@@ -31,8 +31,15 @@ def _pair(claim: Claim, n_train: int) -> str:
 
 
 def _against_best(claim: Claim, n_train: int) -> str:
-    """R1 and C9."""
+    """C9."""
     return f"{_axis(claim)}: {_pair(claim, n_train)}"
+
+
+def _default(claim: Claim, n_train: int) -> str:
+    """R1, whose batch size is always the same."""
+    best = words.batch_name(int(claim["against"]), n_train)
+    itself = claim["against"] == claim["batch_size"]
+    return f"{_axis(claim)}, {'the best itself' if itself else f'against {best}'}"
 
 
 def _scaled(claim: Claim, n_train: int) -> str:
@@ -54,7 +61,7 @@ def _power(claim: Claim, _: int) -> str:
 
 LABELS: dict[str, Callable[[Claim, int], str]] = {
     "C9": _against_best,
-    "R1": _against_best,
+    "R1": _default,
     "R2": _scaled,
     "R3": _moment,
     "R4": _power,
@@ -65,30 +72,34 @@ LABELS: dict[str, Callable[[Claim, int], str]] = {
 def which(_: Sequence[Claim], evidence: Evidence) -> str:
     """C9: the set for the fewest passes and for each program, and the cost of being wrong."""
     sizes, n_train = sorted(evidence.picks["batch_size"]), evidence.problem.n_train
-    return " ".join(
-        _recommended(one, sizes, n_train) for one in evidence.recommendations if one.batch_sizes
-    )
+    known = [one for one in evidence.recommendations if one.batch_sizes]
+    return " ".join(_recommended(one, sizes, n_train) for one in known)
 
 
 def _recommended(rec: Recommendation, sizes: Sequence[int], n_train: int) -> str:
     """One recommendation in a sentence."""
     goal = f"In {rec.program}" if rec.program else "For the fewest passes"
-    chosen = words.batch_set(rec.batch_sizes, sizes)
-    if len(rec.batch_sizes) == 1:
-        chosen = words.batch_label(rec.batch_sizes[0], n_train)
-    kind = "batch size" if len(rec.batch_sizes) == 1 else "batch sizes"
+    named = [words.batch_label(size, n_train) for size in rec.batch_sizes]
+    first, last = (sizes.index(size) for size in (rec.batch_sizes[0], rec.batch_sizes[-1]))
+    in_a_row = len(named) > 2 and last - first == len(named) - 1
+    chosen = f"{named[0]} to {named[-1]}" if in_a_row else words.join(named, "or")
+    return f"{goal}: batch size {chosen}{_cost_of_error(rec)}."
+
+
+def _cost_of_error(rec: Recommendation) -> str:
+    """The worst of half and double the rate, and of the next batch sizes; "" if none was tried."""
     costs = [
         float(row.ratio)
         for row in records(rec.costs)
         if (row.batch_factor == 1.0) != (row.rate_factor == 1.0) and not math.isnan(row.ratio)
     ]
-    told = f"{goal} {kind} {chosen}"
     if not costs:
-        return f"{told}."
-    worst = f"{words.number(max(costs))} times as {'long' if rec.program else 'many'}"
-    if math.isinf(max(costs)):
-        worst = "the target not reached"
-    return f"{told}; half or double the rate, or the next batch size: at worst {worst}."
+        return ""
+    much = "long" if rec.program else "many"
+    worst = "the target may not be reached"
+    if math.isfinite(max(costs)):
+        worst = f"up to {words.number(max(costs))} times as {much}"
+    return f" (half or double the rate, or the next batch size: {worst})"
 
 
 def reaches(claims: Sequence[Claim], _: Evidence) -> str:

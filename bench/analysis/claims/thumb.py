@@ -137,18 +137,24 @@ def _scaled(evidence: Evidence, runs: Runs, arms: pd.DataFrame, epochs: Axis) ->
         about |= {"batch_size": batch_size, "statement": STATEMENTS[protocol]}
         about |= {"protocol": protocol, "base_batch_size": base}
         rows.append(_judged("R2", measure, effect, "within", MARGIN, **about))
-    ends = reach({row["batch_size"]: row["verdict"] for row in rows}, base)
-    note = _reach_told(measure, base, ends, evidence.problem.n_train)
-    return [row | {"note": note} for row in rows]
+    verdicts = {int(row["batch_size"]): str(row["verdict"]) for row in rows}
+    note = f"{measure} from {base} {_reach_told(verdicts, base, evidence.problem.n_train)}"
+    return [row | {"note": note.capitalize()} for row in rows]
 
 
-def _reach_told(rule: str, base: int, ends: tuple[int, int], n_train: int) -> str:
-    """How far from its base a rule stays within the margin, in words."""
-    start = f"{rule} from {base}".capitalize()
-    if ends == (base, base):
-        return f"{start}: not even at the next batch size surely within {MARGIN:g} times tuned."
-    low, high = ("full batch" if end >= n_train else str(end) for end in ends)
-    return f"{start}: within {MARGIN:g} times tuned from batch size {low} to {high}."
+def _reach_told(verdicts: dict[int, str], base: int, n_train: int) -> str:
+    """How far from its base a rule stays within the margin, and where it does not, in words."""
+
+    def named(size: int) -> str:
+        return "full batch" if size >= n_train else str(size)
+
+    low, high = reach(verdicts, base)
+    where = f"from batch size {named(low)} to {named(high)}" if low < high else "at its base alone"
+    parts = [f"stays within {MARGIN:g} times the tuned time {where}"]
+    for verdict, what in (("refuted", "exceeds it at"), ("undecided", "undecided at")):
+        sizes = [named(size) for size, found in verdicts.items() if found == verdict]
+        parts += [f"{what} {', '.join(sizes)}"] if sizes else []
+    return "; ".join(parts) + "."
 
 
 def generalization(evidence: Evidence) -> list[Row]:
