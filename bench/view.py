@@ -43,10 +43,12 @@ SUMMARY_COLUMNS = (
     "smallest_unstable_learning_rate",
 )  # fmt: skip
 
-# Small frames of the evidence that are files of their own, where they apply
+# Frames of the evidence that are files of their own where they have rows: every row that medians,
+# figures and claims about noise, stability and the trade-off are taken of, with all its digits.
+# `Evidence` describes their columns.
 TABLES = (
-    "powers", "noise", "uphill", "sharpness", "theory", "tradeoff", "fastest", "rate_growth",
-    "rules",
+    "powers", "noise", "noise_scale", "noise_average", "uphill", "sharpness", "theory", "tradeoff",
+    "fastest", "rate_growth", "rules",
 )  # fmt: skip
 
 TEXT, FLAG = pa.string(), pa.bool_()

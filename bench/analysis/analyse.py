@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from bench.analysis.claims.row import tuned_arms
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.intervals import median_interval
 from bench.analysis.noise import gradient_noise, states_along, uphill_table
+from bench.analysis.noise_scale import noise_scale_tables
 from bench.analysis.recommend import MARGIN, recommend
 from bench.analysis.rules import rule_tables
 from bench.analysis.sharpness import sharpness_tables
@@ -148,9 +149,7 @@ def measured(
     axes = all_axes(problem.n_train, list(picks.batch_size), seconds)
     stability = stability_table(runs, problem)
     wanted = noise and len(problem.scored[0]) == problem.n_train
-    states, uphill = (
-        noise_tables(problem, runs, tuned, base) if wanted else (pd.DataFrame(), pd.DataFrame())
-    )
+    along = noise_tables(problem, runs, tuned, base) if wanted else NoiseTables()
     sharpness, theory = (
         sharpness_tables(problem, runs, tuned, base) if wanted else (pd.DataFrame(), pd.DataFrame())
     )
@@ -167,8 +166,10 @@ def measured(
         stability=stability,
         widths=width_table(runs, picks),
         thresholds=threshold_table(runs),
-        noise=states,
-        uphill=uphill,
+        noise=along.noise,
+        uphill=along.uphill,
+        noise_scale=along.scale,
+        noise_average=along.average,
         sharpness=sharpness,
         theory=theory,
         seconds=seconds,
@@ -231,27 +232,41 @@ def walk(
     return bands, population
 
 
+class NoiseTables(NamedTuple):
+    """The fields `noise`, `uphill`, `noise_scale` and `noise_average` of the evidence."""
+
+    noise: pd.DataFrame = pd.DataFrame()
+    uphill: pd.DataFrame = pd.DataFrame()
+    scale: pd.DataFrame = pd.DataFrame()
+    average: pd.DataFrame = pd.DataFrame()
+
+
 # The products are small: threads of BLAS wait for each other longer than they compute
 @threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def noise_tables(
     problem: Problem, runs: Runs, tuned: Sequence[Arm], base: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> NoiseTables:
     """Gradient noise along the base arm's runs, and uphill shares of B = 1, B_0 and full batch.
 
     Empty for a population, and the shares for rules other than plain gradient descent (a single
     update of theirs depends on those before) or where one of the three was not studied.
     """
     if runs.population:
-        return pd.DataFrame(), pd.DataFrame()
+        return NoiseTables()
     arms = {arm.batch_size: arm for arm in tuned}
     states = states_along(problem, runs, arms[base])
     few = states.of_seeds(np.unique(states.seed)[:NOISE_SEEDS].tolist())
-    noise = gradient_noise(problem, few, list(arms), stream("gradient noise"))
+    scale, average = noise_scale_tables(problem, few, stream("noise scale"))
+    tables = NoiseTables(
+        noise=gradient_noise(problem, few, list(arms), stream("gradient noise")),
+        scale=scale,
+        average=average,
+    )
     compared = [arms.get(b) for b in dict.fromkeys([1, base, problem.n_train])]
     if runs.outcomes.rule.iloc[0] != "sgd" or None in compared:
-        return noise, pd.DataFrame()
+        return tables
     uphill = uphill_table(problem, runs, [a for a in compared if a], states, stream("uphill"))
-    return noise, uphill
+    return tables._replace(uphill=uphill)
 
 
 def program_table(runs: Runs, tuned: Sequence[Arm], axes: Sequence[Axis]) -> pd.DataFrame:

@@ -159,6 +159,17 @@ class Evidence:
         A row per state and batch size, at states of the base arm's runs: `seed, state, epochs,
         batch_size, variance` (measured), `predicted` (s2/B (1 - B/N)), `snr, cosine_low,
         cosine_median, cosine_high, gradient_norm2, s2`. Empty for populations.
+    noise_scale
+        A row per state of `noise`, the gradient noise scale (McCandlish et al. 2018): `seed, state,
+        epochs, training_set` (s2 / |G|^2), `population` (s2 / (|G|^2 - s2 / N); NaN where it is not
+        `identified`: the denominator is not above 0) with its interval over examples `low, high`
+        (which holds where it is not identified too; inf: nothing bounds it above; NaN: the network
+        has fitted these samples, and no noise scale agrees), `s2, gradient_norm2`.
+    noise_average
+        The same averaged (ratios of means: s2 and |G|^2 are averaged apart), a row per state
+        `over` "seeds", and one over the "run": all states, which are log-spaced up to the middle
+        target (`state` NaN): `over, state, epochs` (median), `n_states, n_seeds` and the columns
+        of `noise_scale` from `training_set` on.
     uphill
         A row per state: `states ("same"|"own"), batch_size, learning_rate, seed, state, epochs,
         share` (of single updates that raise the full-train loss). Empty for populations.
@@ -277,6 +288,8 @@ class Evidence:
     sharpness: pd.DataFrame = field(default_factory=pd.DataFrame)
     theory: pd.DataFrame = field(default_factory=pd.DataFrame)
     choices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    noise_scale: pd.DataFrame = field(default_factory=pd.DataFrame)
+    noise_average: pd.DataFrame = field(default_factory=pd.DataFrame)
     tradeoff: pd.DataFrame = field(default_factory=pd.DataFrame)
     fastest: pd.DataFrame = field(default_factory=pd.DataFrame)
     rate_growth: pd.DataFrame = field(default_factory=pd.DataFrame)
