@@ -24,6 +24,7 @@ from bench.report.figures import (
     sharpness,
     stability,
     targets,
+    thumb,
     tradeoff,
     xor,
 )
@@ -38,6 +39,7 @@ FIGURES: dict[str, FigureSpec] = {
     **sharpness.FIGURES,
     **outcomes.FIGURES,
     **noise.FIGURES,
+    **thumb.FIGURES,
     **rules.FIGURES,
 }
 """Every figure by name, in the order of the page."""
