@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from bench.analysis.evidence import Evidence, Recommendation
-from bench.report import choices, own_table, words
+from bench.report import choices, own_table, population_answer, words
 from bench.report.choices import Choice
 from bench.report.frames import records
 
@@ -234,46 +234,11 @@ def _without_repeats(told: list[str]) -> list[str]:
 
 def _population_answer(evidence: Evidence) -> Answer:
     """The answer of a study of populations: the first variant is the problem's own network."""
-    assert evidence.population is not None
-    population, n_train = evidence.population, evidence.problem.n_train
-    success = population.success
-    own = success.iloc[0]
-    rows = population.by_batch_size
-    rows = rows[rows["variant"] == own["variant"]].sort_values("batch_size")
-    share = words.percent_interval(own["success"], own["low"], own["high"])
-    best = words.with_batch(int(own["batch_size"]), n_train)
-    first = (
-        f"The {own['variant']} network learns XOR from {share} of {words.count(own['n_runs'])} "
-        f"starts, at its best: {best}, learning rate {words.number(own['learning_rate'])}."
-    )
-    details = tuple(
-        (
-            words.sentence(words.batch_name(int(row.batch_size), n_train)),
-            f"{words.percent_interval(row.success, row.low, row.high)} at a learning rate of "
-            f"{words.number(row.learning_rate)}",
-        )
-        for row in records(rows)
-    )
-    low, high = words.percent(rows["success"].min()), words.percent(rows["success"].max())
-    second = f"By batch size it succeeds in {low} to {high} of the starts."
+    n_train = evidence.problem.n_train
+    second, details = population_answer.by_batch_size(evidence)
     rates = tuple(
         (words.batch_label(int(row.batch_size), n_train), words.number(row.learning_rate))
-        for row in records(rows)
+        for row in records(population_answer.own_by_batch_size(evidence))
     )
-    return Answer((first, second, _failure_sentence(evidence)), details, rates)
-
-
-def _failure_sentence(evidence: Evidence) -> str:
-    """The two most frequent causes of failure, and the variant that learns best."""
-    assert evidence.population is not None
-    success, causes = evidence.population.success, evidence.population.causes
-    own = success["variant"].iloc[0]
-    failed = causes[(causes["variant"] == own) & (causes["cause"] != "solved")]
-    failed = failed[failed["share"] > 0].sort_values("share", ascending=False).head(2)
-    told = [f"{row.cause} ({words.percent(row.share)})" for row in records(failed)]
-    best = success.loc[success["success"].idxmax()]
-    share = words.percent_interval(best["success"], best["low"], best["high"])
-    why = f"Most failures: {words.join(told)}; " if told else ""
-    if best["variant"] == own:
-        return words.sentence(f"{why}no other variant learns it more often.")
-    return words.sentence(f"{why}best of the variants is {best['variant']}: {share}.")
+    third = population_answer.why_and_what_helps(evidence)
+    return Answer((population_answer.how_often(evidence), second, third), details, rates)

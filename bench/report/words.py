@@ -37,6 +37,14 @@ NAMES = {
     "adam_half_life": "Adam, the half-life of beta2 kept",
 }
 """Options of networks and training by the names that people use."""
+SHORT_NAMES = NAMES | {
+    "he": "He",
+    "uniform_fan_in": "uniform, 1/√inputs",
+    "truncated_normal": "normal, sigma 0.1",
+    "sgd": "SGD",
+    "nesterov": "Nesterov",
+}
+"""The same where there is little room."""
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -182,6 +190,12 @@ def batch_set(chosen: Sequence[int], batch_sizes: Sequence[int]) -> str:
     if len(places) > 2 and places[-1] - places[0] == len(places) - 1:
         return f"{count(ordered[places[0]])} to {count(ordered[places[-1]])}"
     return join(count(ordered[place]) for place in places)
+
+
+def variant_name(label: str) -> str:
+    """Write a variant's label: "2-2-1 leaky_relu" is "2-2-1 leaky ReLU"."""
+    shape, _, level = label.partition(" ")
+    return f"{shape} {SHORT_NAMES.get(level, level)}".rstrip()
 
 
 def sentence(text: str) -> str:

@@ -436,15 +436,18 @@ def batch_key(figure: Figure, batch_sizes: Sequence[int], n_train: int, *, narro
 
 
 def small_multiples(
-    n_panels: int, *, narrow: bool, height: float = 1.75
+    n_panels: int, *, narrow: bool, height: float = 1.75, above: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
-    """A grid of small panels with common axes: numbers only at its left and lower edges."""
+    """A grid of small panels with common axes: numbers only at its left and lower edges.
+
+    `above`: inches left free above the panels, for a key.
+    """
     columns = 2 if narrow else min(n_panels, 6 if n_panels > 8 else 4)
     rows = math.ceil(n_panels / columns)
     width = NARROW if narrow else WIDE
     left, bottom = 0.46, 0.44
     cell = (width - left) / columns
-    total = rows * height + bottom + TITLE
+    total = rows * height + bottom + above + TITLE
     figure = Figure(figsize=(width, total))
     axes = []
     for place in range(n_panels):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,6 +11,8 @@ from matplotlib.figure import Figure
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.outcomes import CAUSES
+from bench.analysis.xor import ANY, share_of
+from bench.problems.xor import levels_of
 from bench.report import words
 from bench.report.figures import draw
 from bench.report.figures.spec import FigureSpec
@@ -57,7 +61,7 @@ def xor_success_title(data: pd.DataFrame) -> str:
     text = f"{_percent_range(first)} of the {first['variant']} networks learn XOR"
     if best["variant"] == first["variant"]:
         return f"{text}, more than of any other variant"
-    return f"{text}; best is {best['variant']}: {_percent_range(best)}"
+    return f"{text}; best is {words.variant_name(best['variant'])}: {_percent_range(best)}"
 
 
 def xor_success_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
@@ -166,7 +170,8 @@ def xor_answer_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
 
 def _variant_name(variant: str, narrow: bool) -> str:
     """A variant's name, on two lines where there is little room."""
-    return variant.replace(" ", "\n", 1) if narrow and len(variant) > 14 else variant
+    name = words.variant_name(variant)
+    return name.replace(" ", "\n", 1) if narrow and len(name) > 14 else name
 
 
 def xor_batch_data(evidence: Evidence) -> pd.DataFrame:
@@ -292,6 +297,294 @@ def boundaries_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     return figure
 
 
+FACTOR_NAMES = {
+    "width": "Units in the hidden layer",
+    "depth": "A further hidden layer",
+    "activation": "Activation",
+    "initialization": "Initialization",
+    "inputs": "Inputs",
+    "rule": "Update rule",
+}
+
+
+def _level_name(factor: str, level: str) -> str:
+    """A level of a factor in words."""
+    if factor == "width":
+        return words.plural(int(level), "unit")
+    if factor == "depth":
+        return "none" if level == "none" else f"of {words.plural(int(level), 'unit')}"
+    return words.SHORT_NAMES.get(level, level)
+
+
+def xor_factors_data(evidence: Evidence) -> pd.DataFrame:
+    """Share of networks that learn XOR at each level of each factor, the others as they were.
+
+    A row per factor and level, the problem's own level among them (`own`), at the variant's best
+    batch size and rate: `factor, level, variant, own, n_params, batch_size, learning_rate,
+    success, low, high, n_runs, n_train`; empty where the study trains no populations.
+    """
+    if evidence.population is None:
+        return pd.DataFrame()
+    success = evidence.population.success
+    own = success.iloc[0]
+    own_levels = levels_of(evidence.problem, evidence.rule)
+    parts = []
+    for factor in dict.fromkeys(success["factor"][1:]):
+        varied = success[success["factor"] == factor]
+        first = own.to_frame().T.assign(level=own_levels[factor])
+        both = pd.concat([first, varied], ignore_index=True).assign(factor=factor)
+        if factor in ("width", "depth"):
+            both = both.sort_values("level", key=lambda v: v.replace("none", "0").astype(int))
+        parts.append(both.assign(own=both["variant"] == own["variant"]))
+    if not parts:
+        return pd.DataFrame()
+    columns = [
+        *("factor", "level", "variant", "own", "n_params", "batch_size", "learning_rate"),
+        *("success", "low", "high", "n_runs"),
+    ]
+    data = pd.concat(parts, ignore_index=True)[columns].infer_objects()
+    return data.assign(n_train=evidence.problem.n_train)
+
+
+def xor_factors_title(data: pd.DataFrame) -> str:
+    """Success of the problem's own network, and what changes it most."""
+    own = data[data["own"]].iloc[0]
+    others = data[~data["own"]]
+    best, worst = (others.loc[others["success"].agg(find)] for find in ("idxmax", "idxmin"))
+    told = [
+        f"{words.percent(row['success'])} with {_change(row['factor'], row['level'])}"
+        for row in ((best, worst) if worst["success"] < own["success"] else (best,))
+    ]
+    return (
+        f"{words.percent(own['success'])} of the {own['variant']} networks learn XOR; changed in "
+        f"one thing, {words.join(told)}"
+    )
+
+
+def _change(factor: str, level: str) -> str:
+    """What a variant changes, as in a sentence."""
+    name = _level_name(factor, level)
+    return {
+        "width": f"{name} side by side",
+        "depth": f"a further layer {name}",
+        "activation": f"{name} units",
+        "initialization": f"an initialization {name}",
+        "inputs": f"inputs {name}",
+    }.get(factor, name)
+
+
+def xor_factors_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A dot and its interval for each level, factor by factor on a common axis; hollow: its own."""
+    halves = _halves([factor for factor, _ in groups(data, "factor")], data, narrow=narrow)
+    rows = max(sum((data["factor"] == f).sum() + 1.4 for f in half) for half in halves)
+    margins = draw.Margins(left=1.5, right=0.5, top=0.1, bottom=0.62 if narrow else 0.5)
+    height = 0.26 * rows + margins.top + margins.bottom
+    figure, axes = draw.panels(len(halves), narrow=narrow, height=height, margins=margins)
+    own = float(data[data["own"]]["success"].iloc[0])
+    for panel, half in zip(axes, halves, strict=True):
+        panel.set(xlim=(-0.02, 1.02), ylim=(rows - 0.2, -0.6))
+        panel.grid(visible=False)
+        panel.grid(axis="x", color=draw.GRID, linewidth=0.8)
+        panel.axvline(own, color=draw.MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
+        names, places, at = [], [], 0.0
+        for factor in half:
+            panel.annotate(
+                FACTOR_NAMES[factor], (0, at), xycoords=panel.get_yaxis_transform(),
+                xytext=(-72 * (margins.left - 0.08), 0), textcoords="offset points",
+                fontweight="bold", va="center", annotation_clip=False,
+            )  # fmt: skip
+            for row in records(data[data["factor"] == factor]):
+                at += 1.0
+                names.append(_level_name(factor, row.level))
+                places.append(at)
+                _dot(panel, at, row)
+            at += 1.4
+        panel.set_yticks(places, names)
+        panel.tick_params(axis="y", labelcolor=draw.INK)
+        _share_axis(panel)
+    draw.seeds_note(figure, data["n_runs"], "network")
+    return figure
+
+
+def _halves(factors: list[str], data: pd.DataFrame, *, narrow: bool) -> list[list[str]]:
+    """The factors in two columns of about as many rows, or in one."""
+    if narrow or len(factors) < 2:
+        return [factors]
+    rows = np.array([(data["factor"] == factor).sum() + 1.4 for factor in factors])
+    cut = int(np.abs(np.cumsum(rows) - rows.sum() / 2).argmin()) + 1
+    return [factors[:cut], factors[cut:]] if cut < len(factors) else [factors]
+
+
+def _dot(axes: Axes, place: float, row: Any) -> None:
+    """A share with its interval, and the number beside it; hollow where it is the own level."""
+    axes.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.6)
+    axes.plot(
+        row.success, place, "o", color=draw.OUTCOME_COLOURS["solved"], ms=7, mew=1.6,
+        mfc=draw.PAPER if row.own else draw.OUTCOME_COLOURS["solved"], zorder=4,
+    )  # fmt: skip
+    axes.annotate(
+        words.percent(row.success),
+        (1, place),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        annotation_clip=False,
+    )
+
+
+def _share_axis(axes: Axes, which: str = "x") -> None:
+    """Write shares of networks in percent along an axis."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(draw.few_ticks())
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    if which == "x":
+        axes.set_xlabel("share of networks that learn XOR", loc="left")
+
+
+def xor_rates_data(evidence: Evidence) -> pd.DataFrame:
+    """Share of networks that learn XOR by variant, batch size and learning rate.
+
+    A row per cell that reporting blocks were trained at: `variant, batch_size, learning_rate,
+    success, low, high, n_runs, n_train`.
+    """
+    if evidence.population is None:
+        return pd.DataFrame()
+    counts = evidence.population.counts
+    cells = counts[counts["role"] == "report"].groupby(
+        ["variant", "batch_size", "learning_rate"], sort=False
+    )
+    rows = []
+    for cell, blocks in cells:
+        share = share_of(blocks, "solved")
+        rows.append([*cell, share.value, share.low, share.high, share.n])
+    names = ["variant", "batch_size", "learning_rate", "success", "low", "high", "n_runs"]
+    return pd.DataFrame(rows, columns=names).assign(n_train=evidence.problem.n_train)
+
+
+NEARLY = 0.05  # below the best share: a rate up to which learning is as good as at its best
+
+
+def xor_rates_title(data: pd.DataFrame) -> str:
+    """Up to which learning rate the first variant, the notes' own, learns as often as at best."""
+    n_train, own = int(data["n_train"].iloc[0]), data["variant"].iloc[0]
+    told = []
+    for batch_size, cells in groups(data[data["variant"] == own], "batch_size"):
+        enough = cells["success"] >= cells["success"].max() - NEARLY
+        rate = float(cells["learning_rate"][enough].max())
+        told.append(f"{words.number(rate)} {words.with_batch(int(batch_size), n_train)}")
+    return (
+        f"{own} learns XOR as often as at its best (within {NEARLY * 100:.0f} points) up to a "
+        f"learning rate of {words.join(told)}"
+    )
+
+
+def xor_rates_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """A small panel a variant: share against the learning rate, a line a batch size."""
+    variants = groups(data, "variant")
+    sizes = sorted(set(data["batch_size"]))
+    n_train = int(data["n_train"].iloc[0])
+    above = draw.key_height(len(sizes), narrow=narrow)
+    figure, axes = draw.small_multiples(len(variants), narrow=narrow, above=above)
+    draw.batch_key(figure, sizes, n_train, narrow=narrow)
+    limits = draw.finite_range(data["learning_rate"])
+    for panel, (variant, cells) in zip(axes, variants, strict=True):
+        panel.set_title(words.variant_name(str(variant)), loc="left", fontsize=8.5, pad=4)
+        draw.log_axis(panel, "x", *limits)
+        panel.set_ylim(0, 1.02)
+        _share_axis(panel, "y")
+        for batch_size, line in groups(cells, "batch_size"):
+            line = line.sort_values("learning_rate")
+            colour = draw.batch_colour(int(batch_size), n_train)
+            dash = draw.batch_dash(sizes.index(batch_size), len(sizes))
+            draw.band(panel, line["learning_rate"], line["low"], line["high"], colour)
+            panel.plot(
+                line["learning_rate"], line["success"], color=colour, linestyle=dash, linewidth=1.8
+            )
+    axes[-1].set_xlabel("learning rate", loc="left")
+    draw.seeds_note(figure, data["n_runs"], "network")
+    return figure
+
+
+def xor_longer_data(evidence: Evidence) -> pd.DataFrame:
+    """What became of failed networks that were trained for longer.
+
+    A row per variant and cause ("any" for all): `variant, cause, n` (failed networks),
+    `solved_longer, share, low, high` (of them that learned after all), `before, after` (share of
+    all networks that learned, at the budget and in the longer time), `times, n_runs`; empty where
+    none was.
+    """
+    if evidence.population is None or evidence.population.longer.empty:
+        return pd.DataFrame()
+    longer = evidence.population.longer.drop(columns="label")
+    success = evidence.population.success[["variant", "success", "n_runs"]]
+    data = longer.merge(success.rename(columns={"success": "before"}), on="variant", how="left")
+    after = data["before"] + data["solved_longer"] / data["n_runs"]
+    return data.assign(after=after, times=evidence.problem.longer)
+
+
+def xor_longer_title(data: pd.DataFrame) -> str:
+    """Share of the failures that learn after all: the first variant's, and the largest."""
+    times, every = int(data["times"].iloc[0]), data[data["cause"] == ANY].reset_index(drop=True)
+    own, best = every.iloc[0], every.loc[every["share"].idxmax()]
+    text = (
+        f"Trained {times} times as long, {words.percent(own['share'])} of the failed "
+        f"{own['variant']} networks learn XOR after all"
+    )
+    if best["variant"] == own["variant"]:
+        return f"{text}, more than of any other variant"
+    most = words.percent(best["share"])
+    return f"{text}; the most are {most} of {words.variant_name(best['variant'])}"
+
+
+def xor_longer_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """Left: share of failures that learn after all, by cause; right: success before and after."""
+    own = data["variant"].iloc[0]
+    causes = data[(data["variant"] == own) & (data["n"] > 0)]
+    every = data[data["cause"] == ANY]
+    margins = draw.Margins(left=1.5 if narrow else 1.9, right=0.62, top=0.62, bottom=0.62)
+    height = 0.27 * (max(len(causes), len(every)) + 0.6) + margins.top + margins.bottom
+    figure, (left, right) = draw.panels(2, narrow=narrow, height=height, margins=margins)
+    times = int(data["times"].iloc[0])
+    draw.head(left, f"Failures of {own} that learn after all", "by cause")
+    for place, row in enumerate(records(causes)):
+        left.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.6)
+        left.plot(row.share, place, "o", color=CAUSE_COLOURS.get(row.cause, draw.MUTED), ms=7)
+        _beside(left, place, f"of {words.count(row.n)}")
+    draw.head(right, "All networks", f"hollow: at the budget; filled: {times} times as long")
+    colour = draw.OUTCOME_COLOURS["solved"]
+    for place, row in enumerate(records(every)):
+        right.plot([row.before, row.after], [place] * 2, color=colour, linewidth=2)
+        right.plot(row.after, place, "o", color=colour, ms=7)
+        right.plot(row.before, place, "o", color=colour, mfc=draw.PAPER, ms=7, mew=1.6)
+        _beside(right, place, f"+{100 * (row.after - row.before):.1f}")
+    kinds = causes["cause"].replace(ANY, "all failures")
+    for panel, names in ((left, kinds), (right, every["variant"])):
+        panel.set(xlim=(-0.02, 1.02), ylim=(max(len(causes), len(every)) - 0.4, -0.6))
+        panel.set_yticks(np.arange(len(names)), [_variant_name(name, narrow) for name in names])
+        panel.tick_params(axis="y", labelcolor=draw.INK)
+        panel.grid(visible=False)
+        panel.grid(axis="x", color=draw.GRID, linewidth=0.8)
+        _share_axis(panel)
+    left.set_xlabel("share of these failures", loc="left")
+    draw.seeds_note(figure, data["n_runs"], "network")
+    return figure
+
+
+def _beside(axes: Axes, place: float, text: str) -> None:
+    """Write a few words to the right of a panel's row."""
+    axes.annotate(
+        text,
+        (1, place),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        color=draw.MUTED,
+        annotation_clip=False,
+    )
+
+
 FIGURES = {
     "xor_answer": FigureSpec(
         xor_answer_data,
@@ -308,6 +601,29 @@ FIGURES = {
         "Share of networks that have learned XOR (all four right and loss below 0.1) by "
         "architecture, and the causes of failure of the rest, each at its best batch size and "
         "learning rate. Line: 95% interval of the solved share.",
+    ),
+    "xor_factors": FigureSpec(
+        xor_factors_data,
+        xor_factors_figure,
+        xor_factors_title,
+        "Share of networks that learn XOR, changed in one thing at a time; each at its best batch "
+        "size and learning rate, picked on other blocks. Line: 95% interval; hollow and dashed: "
+        "the network that nothing was changed in.",
+    ),
+    "xor_rates": FigureSpec(
+        xor_rates_data,
+        xor_rates_figure,
+        xor_rates_title,
+        "Share of networks that learn XOR by learning rate, a line a batch size; band: 95% "
+        "interval.",
+    ),
+    "xor_longer": FigureSpec(
+        xor_longer_data,
+        xor_longer_figure,
+        xor_longer_title,
+        "Networks that failed at the best batch size and learning rate, trained again from the "
+        "same start for longer. Left: how many of each cause of failure learn after all, with 95% "
+        "intervals. Right: what that adds to the share that learns, in percentage points.",
     ),
     "xor_batch": FigureSpec(
         xor_batch_data,
