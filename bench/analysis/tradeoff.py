@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.arms import Arm, Axis, Runs, mean_batch
 from bench.analysis.evidence import Evidence, Recommendation
-from bench.analysis.intervals import Estimate, median, median_ranks, percentile_interval
+from bench.analysis.intervals import TIE, Estimate, median, median_ranks, percentile_interval
 from bench.analysis.rate_growth import rate_growth_table
 from bench.analysis.recommend import best_batch_size
 from bench.analysis.time_to_target import MIDDLE
@@ -114,7 +114,7 @@ def lack_of_fit(updates: Floats, drawn: Floats, batches: Floats, n: int) -> floa
     errors = relative_errors(updates, batches)
     known = np.isfinite(drawn).all(axis=1)
     apart = ((relative_errors(drawn[known], batches) - errors) ** 2).sum(axis=1) * n / (n - 1)
-    beyond = np.count_nonzero(apart >= (errors**2).sum()) + np.count_nonzero(~known)
+    beyond = np.count_nonzero(apart >= (errors**2).sum() - TIE**2) + np.count_nonzero(~known)
     return float((1 + beyond) / (1 + len(drawn)))
 
 
@@ -126,7 +126,7 @@ def doubling(examples: Floats, batches: Floats, reference: int) -> Floats:
     """
     twice = 2.0 * examples[..., reference, None]
     above = (examples >= twice) & (np.arange(len(batches)) > reference)
-    right = np.maximum(above.argmax(axis=-1), 1)
+    right = np.minimum(np.maximum(above.argmax(axis=-1), 1), len(batches) - 1)
     low, high = (np.take_along_axis(examples, at[..., None], -1) for at in (right - 1, right))
     with np.errstate(all="ignore"):  # where there is no crossing, which is put right below
         part = (np.log(twice / low) / np.log(high / low))[..., 0]
@@ -184,13 +184,13 @@ def trade_off(
         s_min[missed] = e_min[missed] = np.nan
         p_value = lack_of_fit(updates, resampled, batch, n) if bounds_medians(n) else np.nan
     b_crit = _estimate(ratio_of(s_min, e_min), n, least=0.0)
-    fits = [_estimate(values, n) for values in (s_min, e_min)]
-    against = _against_fit(fits[0].value, fits[1].value, n, int(used.sum()), n_train)
+    least_updates, least_examples = _estimate(s_min, n), _estimate(e_min, n)
+    against = _against_fit(least_updates, least_examples, int(used.sum()), n_train)
     reading, reason = _reading(against, p_value)
     model_free, model_free_reason = _model_free(medians, drawn, batches, reference, n)
     return TradeOff(
-        s_min=fits[0],
-        e_min=fits[1],
+        s_min=least_updates,
+        e_min=least_examples,
         b_crit=b_crit if reading != "not identified" else _unidentified(b_crit),
         model_free=model_free,
         p_lack_of_fit=p_value,
@@ -219,7 +219,8 @@ def bounded_medians(times: Floats) -> Bools:
 def _estimate(values: Floats, n: int, least: float = -np.inf) -> Estimate:
     """Estimate from its value and those of the resamples (1 + draws,), not below `least`."""
     found = percentile_interval(float(values[0]), values[1:], n)
-    return found._replace(low=max(found.low, least))
+    known = bool(np.isfinite(found[:3]).all())
+    return found._replace(low=max(found.low, least), identified=known)
 
 
 def _unidentified(found: Estimate) -> Estimate:
@@ -227,20 +228,22 @@ def _unidentified(found: Estimate) -> Estimate:
     return found._replace(value=np.nan, high=np.inf, identified=False)
 
 
-def _against_fit(s_min: float, e_min: float, n: int, n_arms: int, n_train: int) -> str:
+def _against_fit(s_min: Estimate, e_min: Estimate, n_arms: int, n_train: int) -> str:
     """What stands against the fit's B_crit, in words; "" where nothing does."""
+    if not bounds_medians(s_min.n):
+        return f"too few reporting seeds to bound a median ({s_min.n})"
     if n_arms < LEAST_ARMS:
-        return (
-            f"only {n_arms} batch sizes reach the target, and two lie on a hyperbola of their own"
-        )
-    if not bounds_medians(n):
-        return f"{n} reporting seeds are too few to bound a median"
-    if e_min <= 0:
+        return f"too few batch sizes reach the target ({n_arms}), two lie on a curve of their own"
+    if e_min.value <= 0:
         return "the updates do not fall as the batch grows (E_min is not above 0)"
-    if s_min <= 0:
+    if s_min.value <= 0:
         return "the updates fall in proportion to the batch, or faster (S_min is not above 0)"
-    if e_min / s_min > n_train:
+    if e_min.value / s_min.value > n_train:
         return "the critical batch size would lie beyond all samples"
+    if np.isinf(s_min.low):
+        return "in too many resamples of the seeds a batch size does not reach the target"
+    if s_min.low <= 0:
+        return "S_min cannot be told from 0"
     return ""
 
 
@@ -261,13 +264,17 @@ def _model_free(
         return nothing, "no batch size reaches the target"
     values = doubling(np.vstack([medians, drawn]), batches, reference)
     found = _estimate(values, n, least=0.0)
-    if np.isinf(found.value):
-        return _unidentified(found), "the examples never double within the batch sizes studied"
-    if np.isnan(found.value):
-        return _unidentified(found), "the examples double before a batch size that is not reached"
     if not bounds_medians(n):
-        return _unidentified(found), f"{n} reporting seeds are too few to bound a median"
-    return found, ""
+        reason = f"too few reporting seeds to bound a median ({n})"
+    elif np.isinf(found.value):
+        reason = "the examples never double within the batch sizes studied"
+    elif np.isnan(found.value):
+        reason = "the examples double before a batch size that is not reached"
+    elif not found.identified:
+        reason = "the examples cannot be told to double within the batch sizes studied"
+    else:
+        return found, ""
+    return _unidentified(found)._replace(low=min(found.low, float(batches[-1]))), reason
 
 
 def times_of(runs: Runs, arms: Sequence[Arm], target: int) -> Floats:

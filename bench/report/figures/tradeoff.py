@@ -56,8 +56,8 @@ def tradeoff_title(data: pd.DataFrame) -> str:
     """Whether the trade-off is a hyperbola, and up to which batch size larger batches pay."""
     row = next(records(data[data["middle"]]))
     by = {
-        "hyperbolic": "Updates and passes trade off along a hyperbola",
-        "not hyperbolic": "Updates and passes do not trade off along a hyperbola "
+        "hyperbolic": "Updates and passes are consistent with a hyperbola",
+        "not hyperbolic": "Updates and passes do not lie on a hyperbola "
         f"(p = {words.number(row.p_lack_of_fit)})"
         if row.p_lack_of_fit > 0
         else "",
