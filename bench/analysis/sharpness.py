@@ -202,6 +202,8 @@ def tuned_table(problem: Problem, runs: Runs, arm: Arm, seeds: Sequence[int]) ->
     """Rows "tuned" of `Evidence.sharpness`, without their limit: along a tuned arm's runs."""
     o = runs.outcomes
     states = states_along(problem, Runs(o[o.seed.isin(seeds)]), arm)
+    if len(states.params) == 0:  # all of them diverged
+        return pd.DataFrame()
     epochs = states.examples / problem.n_train
     per_epoch = -(-problem.n_train // arm.batch_size)
     within = states.examples % problem.n_train

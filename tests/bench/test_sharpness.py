@@ -167,10 +167,10 @@ def regression(n=20):
     return replace(XOR, network=network, X_train=X, y_train=y, targets=(0.2, 0.1, 0.05))
 
 
-def tables_of(problem, rate=0.2, sizes=(1, 4, 20), rule="sgd"):
+def tables_of(problem, rate=0.2, sizes=(1, 4, 20), rule="sgd", fails=lambda _: False):
     """Both tables of a study at one rate, seeds 0 to 8."""
     rates = {batch_size: [rate] for batch_size in sizes}
-    rows = synthetic_outcomes(problem, rates, range(9), lambda _: 10.0 * problem.n_train)
+    rows = synthetic_outcomes(problem, rates, range(9), lambda _: 10.0 * problem.n_train, fails)
     runs = Runs(rows.assign(rule=rule))
     return sharpness_tables(problem, runs, [Arm(b, rate) for b in sizes], 4)
 
@@ -254,6 +254,14 @@ def test_states_after_a_divergence_are_left_out():
     theory = theory_table(problem, edge, [1, 20])
     assert theory.limit_full.isna().all()
     assert "diverged" in theory.reason.iloc[0]
+
+
+def test_arms_that_always_diverge_have_no_states():
+    """Where no run of a tuned arm survives there is no state of it; none at all without N."""
+    problem = regression()
+    frame, _ = tables_of(problem, fails=lambda run: run.batch_size == 1)
+    assert set(frame[frame.states == "tuned"].batch_size) == {4, 20}
+    assert all(table.empty for table in tables_of(problem, fails=lambda run: run.batch_size == 20))
 
 
 def test_a_nan_loss_ends_the_states():
