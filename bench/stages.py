@@ -345,7 +345,8 @@ def train_other_rules(training: Training, given: Sequence[float] | None) -> None
     """Train by the other update rules as `planned_rules` says; results are `training.by_rule`.
 
     Coarse rates from the tuning seeds, wider where the pick is the outermost; then, from all seeds,
-    16 fine rates around the pick. Given rates are used as they are.
+    16 fine rates around the pick, and again where that is the outermost. Given rates are used as
+    they are.
     """
     planned = planned_rules(training)
     say_how_long(training, "Training by the other update rules", rules_work(training, given), ())
@@ -358,6 +359,10 @@ def train_other_rules(training: Training, given: Sequence[float] | None) -> None
             other.run("coarse rates", every, tuners)
             widen(other, other.batch_sizes, tuners, until_failure=False)
             fine(other)
+            picks = other.picks()
+            again = picks[picks.at_edge]
+            windows = zip(again.batch_size, map(plan.fine_rates, again.learning_rate), strict=True)
+            other.run("fine rates beyond the edge", dict(windows), other.seeds)
         training.by_rule[rule] = other
 
 

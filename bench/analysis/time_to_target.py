@@ -220,11 +220,14 @@ def extension_sides(
     """Sides ("lower", "upper") on which the coarse rates of a rule and batch size are too few.
 
     Where the pick is the outermost rate, and, with `until_failure`, above where at no rate more
-    than 5% of the tuning runs fail.
+    than 5% of the tuning runs fail. Where all runs fail at every rate: below, whatever the pick.
     """
     tuning = outcomes[outcomes.role == "tune"]
     pick = pick_rate(tuning, target).learning_rate
-    calm = (tuning.groupby("learning_rate").failed.mean() <= FAILING_SHARE).all()
+    failed = tuning.groupby("learning_rate").failed.mean()
+    if (failed == 1.0).all():
+        return ("lower",)
+    calm = (failed <= FAILING_SHARE).all()
     lower = pick == tuning.learning_rate.min()
     upper = pick == tuning.learning_rate.max() or (calm and until_failure)
     return tuple(side for side, needed in (("lower", lower), ("upper", upper)) if needed)
