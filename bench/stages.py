@@ -293,10 +293,13 @@ def _further(training: Training, batch_size: int, side: str) -> set[float]:
 
 def fine(training: Training) -> None:
     """Run 16 rates, eighths of an octave apart, around each batch size's pick."""
-    picks = training.picks()
+    training.run("fine rates", fine_windows(training.picks()), training.seeds)
+
+
+def fine_windows(picks: pd.DataFrame) -> dict[int, tuple[float, ...]]:
+    """Return the fine rates around each of these picks, by batch size."""
     pairs = zip(picks.batch_size.tolist(), picks.learning_rate.tolist(), strict=True)
-    rates = {size: plan.fine_rates(pick) for size, pick in pairs}
-    training.run("fine rates", rates, training.seeds)
+    return {size: plan.fine_rates(pick) for size, pick in pairs}
 
 
 def named(training: Training) -> None:
@@ -360,9 +363,7 @@ def train_other_rules(training: Training, given: Sequence[float] | None) -> None
             widen(other, other.batch_sizes, tuners, until_failure=False)
             fine(other)
             picks = other.picks()
-            again = picks[picks.at_edge]
-            windows = zip(again.batch_size, map(plan.fine_rates, again.learning_rate), strict=True)
-            other.run("fine rates beyond the edge", dict(windows), other.seeds)
+            other.run("beyond the edge", fine_windows(picks[picks.at_edge]), other.seeds)
         training.by_rule[rule] = other
 
 
