@@ -97,7 +97,7 @@ def _own_lines(evidence: Evidence, told: Answer) -> list[str]:
 def question(evidence: Evidence) -> str:
     """What the study asks."""
     if evidence.population:
-        return "How often does this network learn XOR, and why does it fail?"
+        return "How often does this network learn XOR, why does it fail, and what helps?"
     return "Should it be trained sample by sample, in mini-batches, or on the full batch?"
 
 

@@ -312,6 +312,12 @@ def _rates_told(evidence: Evidence) -> str:
         "16 rates in steps of half an octave at each batch size, more where the best lies at the "
         "edge, then 16 in steps of an eighth of an octave around it."
     )
+    population = evidence.problem.population is not None
+    if population:
+        tried = (
+            "16 rates in steps of half an octave at each batch size, more where most networks "
+            "learn at the outermost one."
+        )
     if evidence.options.get("learning_rates"):
         tried = "Those given, at every batch size, and no others."
     elif evidence.options.get("rounds") is not None:
@@ -320,6 +326,11 @@ def _rates_told(evidence: Evidence) -> str:
             "in steps of an eighth of an octave around the best, with more batch sizes and seeds "
             "in each round, where the answer was still open. What was found decides what a round "
             "trains; time decides only after which round it ends."
+        )
+    if population:
+        return (
+            f"{tried} The best batch size and rate of a network are those at which most of the "
+            "tuning blocks' networks learn; shares are those of the reporting blocks there."
         )
     return (
         f"{tried} The pick: of the rates at which at most 5% of the seeds fail, the one that "
@@ -340,7 +351,11 @@ def _budget_told(evidence: Evidence) -> str:
     """How long each run lasts."""
     updates = evidence.problem.updates_budget
     if updates is not None:
-        return f"{words.count(updates)} updates at every batch size."
+        told = f"{words.count(updates)} updates at every batch size."
+        longer = evidence.problem.longer
+        if longer > 1:
+            told += f" Networks that failed were given {longer} times as many, from their start."
+        return told
     told = "The larger of 30 passes and 300 updates, so that large batches get their chance"
     limit = evidence.problem.examples_budget
     if limit is not None:

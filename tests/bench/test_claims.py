@@ -397,6 +397,27 @@ def test_an_extra_layer(population, measure, against, expected):
     assert row_of(population, "C7", measure=measure, against=against)["verdict"] == expected
 
 
+def test_each_extra_layer_is_held_against_the_nearest_width():
+    """C7: 2-2-2-1 (15 parameters) against 2-3-1 and 2-4-1 (13, 17), 2-2-4-1 (23) against 2-6-1."""
+    planted = {"2-2-1": 0.3, "2-3-1": 0.5, "2-4-1": 0.6, "2-6-1": 0.9, "2-8-1": 0.95}
+    found = population_study(planted | {"2-2-2-1": 0.2, "2-2-4-1": 0.5})
+    rows = [r for r in found.claims if r["measure"] == "depth against width"]
+    pairs = [(r["variant"], r["against"]) for r in rows]
+    assert pairs == [("2-2-2-1", "2-3-1"), ("2-2-2-1", "2-4-1"), ("2-2-4-1", "2-6-1")]
+    verdicts = [r["verdict"] for r in found.claims if r["measure"] == "helps"]
+    assert verdicts == ["refuted", "supported"]
+    assert [r["verdict"] for r in found.claims if r["measure"] == "solves"] == ["refuted"] * 2
+
+
+def test_verdicts_on_xor_are_told_in_numbers_of_100(population):
+    """C6 and C7 carry a sentence with the shares that they compare, as numbers of 100 starts."""
+    for row in (row for row in population.claims if row["claim"] in ("C6", "C7")):
+        own = population.population.success.set_index("variant")
+        for variant in filter(None, (row["variant"], row["against"])):
+            assert f"{100 * own.success[variant]:.0f}" in row["note"]
+            assert variant in row["note"]
+
+
 def test_a_network_that_always_learns():
     """C6 refuted and C7's "solves" supported where all networks learn."""
     found = population_study(dict.fromkeys(("2-2-1", "2-2-2-1"), 1.0))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -100,6 +101,7 @@ def test_killed_and_resumed_is_as_if_nothing_happened(
     script = f"""
 import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})
+from dataclasses import replace
 from pathlib import Path
 from test_run import BLOCKS, IRIS, Store, run_blocks
 write = Store.write
@@ -211,6 +213,16 @@ def test_network_i_of_a_population_is_row_i_of_its_seed() -> None:
     alone = run_block(NOTES, Block("sgd", 2, (0.25, 1.0), seed=5, epochs=40, population=1))
     np.testing.assert_array_equal(result.loss[:1], alone.loss)
     assert not np.array_equal(result.params[0], result.params[1])
+
+
+def test_some_networks_of_a_population_go_on_for_longer() -> None:
+    """Networks 1 and 4 alone, eight times as long, begin as they do among all, to the bit."""
+    block = Block("sgd", 4, (0.25,), seed=5, epochs=40, population=6, checkpoints=(80,))
+    longer = replace(block, epochs=8 * 40, networks=(1, 4), checkpoints=(80, 160))
+    among, alone = run_block(NOTES, block), run_block(NOTES, longer)
+    np.testing.assert_array_equal(alone.examples, [0, 80, 160, 8 * 160])
+    np.testing.assert_array_equal(alone.loss[..., :3], among.loss[[1, 4]])
+    assert longer.key(NOTES) != replace(longer, networks=(1, 3)).key(NOTES)
 
 
 def test_test_split_is_evaluated_where_there_is_one() -> None:

@@ -543,15 +543,16 @@ def xor_longer_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     causes = data[(data["variant"] == own) & (data["n"] > 0)]
     every = data[data["cause"] == ANY]
     margins = draw.Margins(left=1.5 if narrow else 1.9, right=0.62, top=0.62, bottom=0.62)
-    height = 0.27 * (max(len(causes), len(every)) + 0.6) + margins.top + margins.bottom
+    rows = max(len(causes), len(every))
+    height = (0.34 if narrow else 0.27) * (rows + 0.6) + margins.top + margins.bottom
     figure, (left, right) = draw.panels(2, narrow=narrow, height=height, margins=margins)
     times = int(data["times"].iloc[0])
-    draw.head(left, f"Failures of {own} that learn after all", "by cause")
+    draw.head(left, f"Failures of {own}", "share that learns after all, by cause")
     for place, row in enumerate(records(causes)):
         left.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.6)
         left.plot(row.share, place, "o", color=CAUSE_COLOURS.get(row.cause, draw.MUTED), ms=7)
         _beside(left, place, f"of {words.count(row.n)}")
-    draw.head(right, "All networks", f"hollow: at the budget; filled: {times} times as long")
+    draw.head(right, "All networks", f"hollow: budget; filled: {times} times as long")
     colour = draw.OUTCOME_COLOURS["solved"]
     for place, row in enumerate(records(every)):
         right.plot([row.before, row.after], [place] * 2, color=colour, linewidth=2)
@@ -560,7 +561,7 @@ def xor_longer_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
         _beside(right, place, f"+{100 * (row.after - row.before):.1f}")
     kinds = causes["cause"].replace(ANY, "all failures")
     for panel, names in ((left, kinds), (right, every["variant"])):
-        panel.set(xlim=(-0.02, 1.02), ylim=(max(len(causes), len(every)) - 0.4, -0.6))
+        panel.set(xlim=(-0.02, 1.02), ylim=(len(names) - 0.4, -0.6))
         panel.set_yticks(np.arange(len(names)), [_variant_name(name, narrow) for name in names])
         panel.tick_params(axis="y", labelcolor=draw.INK)
         panel.grid(visible=False)
