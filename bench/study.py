@@ -377,8 +377,13 @@ class Study:
 
     @cached_property
     def networks(self) -> pd.DataFrame:
-        """A row per network and rate of a population study."""
+        """A row per network and rate of a population study, of variants at their best rates."""
         return pd.read_parquet(self.folder / "networks.parquet")
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """A row per variant, batch size, rate and block: networks that learned, and why not."""
+        return pd.read_parquet(self.folder / "counts.parquet")
 
     @cached_property
     def summary(self) -> pd.DataFrame:

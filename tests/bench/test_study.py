@@ -428,6 +428,11 @@ def test_populations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ["variant", "batch_size", "learning_rate", "seed", "network"]
     ).any()
     assert (networks.success == (networks.cause == "")).all()
+    cells = ["variant", "batch_size", "learning_rate", "seed"]
+    solved = networks.groupby(cells).success.sum()
+    counts = done.counts.set_index(cells)
+    assert len(counts) == 3 * 2 * 2 * 3
+    assert (counts.solved[solved.index] == solved).all()
     runs = done.runs
     assert set(runs.seed) == {0}
     assert set(runs.network) == set(range(5))
