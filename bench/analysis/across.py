@@ -103,11 +103,6 @@ class Line:
     key: Key
     cells: Mapping[str, Claim | None]
 
-    @property
-    def arms_differ(self) -> bool:
-        """Whether the cells are about batch sizes of different roles, which their text must say."""
-        return self.key.batch is None and self.key.against is None
-
 
 def lines(results: Sequence[Results]) -> list[Line]:
     """Return the verdicts of these problems, line by line, in the order of the claims."""

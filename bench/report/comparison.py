@@ -176,19 +176,16 @@ def _per_sample(results: Sequence[Results]) -> str:
         [n for n, is_in in found.items() if is_in is wanted] for wanted in (True, False)
     )
     first = (
-        f"Updating after each sample takes at most {MARGIN:g} times the fewest passes on "
-        f"{_of(len(within), len(tried))}{_named(within)}, and more on "
-        f"{words.count(len(beyond))}{_named(beyond)}"
+        f"Updating after each sample needs at most {MARGIN:g} times the fewest passes on "
+        f"{_of(len(within), len(tried))}{_named(within)}"
     )
+    if beyond:
+        first += f" and surely more on {words.count(len(beyond))}{_named(beyond)}"
     timed = []
     for program in programs_of(tried):
         known = [within_margin(one.ratios(program), 1) for one in tried if program in one.programs]
         timed.append(f"{words.count(sum(map(bool, known)))} of {len(known)} in {program}")
-    return (
-        f"{first}; at most {MARGIN:g} times the least time on {words.join(timed)}."
-        if timed
-        else f"{first}."
-    )
+    return f"{first}; it is as near to the least time on {words.join(timed)}."
 
 
 def _recommended(results: Sequence[Results]) -> str:
@@ -228,13 +225,13 @@ def _claims_told(results: Sequence[Results]) -> str:
     names = sorted({name for by in found for name in by})
     holds = {n: [by[n] == "supported" for by in found if n in by] for n in names}
     among = {
-        "hold by all of their measures on every problem": [n for n in names if all(holds[n])],
+        "on every problem": [n for n in names if all(holds[n])],
         "on some problems": [n for n in names if any(holds[n]) and not all(holds[n])],
         "on none": [n for n in names if not any(holds[n])],
     }
-    parts = [f"{words.count(len(some))} {where}{_named(some)}" for where, some in among.items()]
+    parts = [f"{where} {words.join(some) or 'none of them'}" for where, some in among.items()]
     total = words.plural(len(names), "claim and rule of thumb", "claims and rules of thumb")
-    return f"Of {total}, {words.join(parts)}."
+    return f"Of {total}, these hold by all of their measures: {'; '.join(parts)}."
 
 
 def matrix(results: Sequence[Results]) -> list[ClaimBlock]:
@@ -273,9 +270,11 @@ def _cell(results: Results, line: Line, row: Claim | None) -> Cell | None:
     """The cell of one measure."""
     if row is None:
         return None
-    note = ""
-    if line.arms_differ and isinstance(row["against"], int | float):
-        note = f"against {words.batch_label(int(row['against']), results.n_train)}"
+    note, against = "", row["against"]
+    if line.key.against is None and isinstance(against, int | float):
+        itself = against == row["batch_size"]
+        label = words.batch_label(int(against), results.n_train)
+        note = "the best itself" if itself else f"against {label}"
     word = str(row["verdict"])
     return Cell(
         word, tables.VERDICT_CLASSES[word], effect_text(row), note, _link(results, row["claim"])
@@ -289,33 +288,33 @@ def effect_text(row: Claim) -> str:
 
 def line_labels(mine: Sequence[Line], results: Sequence[Results]) -> list[str]:
     """What each line of one claim measures: as much as it takes to tell the lines apart."""
-    axes = {(line.key.axis, line.key.program) for line in mine}
-    measures = {line.key.measure for line in mine}
+    varied = {
+        "measure": len({line.key.measure for line in mine}) > 1,
+        "axis": len({(line.key.axis, line.key.program) for line in mine}) > 1,
+        "batch": len({line.key.batch for line in mine}) > 1,
+    }
     bases = {one.base for one in results}
-    base = f"batches of {words.count(bases.pop())}" if len(bases) == 1 else "base batch"
-    return [
-        _label(
-            line.key, base, by_axis=len(axes) > 1, by_measure=len(measures) > 1 or len(axes) == 1
-        )
-        for line in mine
-    ]
+    base = f"batches of {words.count(bases.pop())}" if len(bases) == 1 else "the base batch"
+    return [_label(line.key, base, varied) for line in mine]
 
 
-def _label(key: Key, base: str, *, by_axis: bool, by_measure: bool) -> str:
+def _label(key: Key, base: str, varied: Mapping[str, bool]) -> str:
     """What a line measures: the measure, the axis, the batch sizes, the base of the rate."""
     parts = []
-    if by_measure:
+    if varied["measure"] or not varied["axis"]:
         parts.append(tables.MEASURES.get(key.measure, words.sentence(key.measure)))
-    if by_axis and key.axis:
+    if varied["axis"] and key.axis:
         parts.append(f"time in {key.program}" if key.program else tables.AXES[key.axis])
     elif key.program:
         parts.append(key.program)
-    if key.batch is not None:
+    if key.batch is not None and (varied["batch"] or key.against is None):
         parts.append(_arm(key.batch, base))
     if key.against is not None:
         parts.append(f"against {_arm(key.against, base)}")
     if key.base is not None:
-        parts.append(f"from the rate of {_arm(key.base, base)}")
+        where = "both at" if key.protocol == "same" else "from"
+        arm = _arm(key.base, base)
+        parts.append(f"{where} the rate tuned {arm if arm == SAMPLE else f'for {arm}'}")
     return words.sentence(", ".join(parts))
 
 
@@ -372,18 +371,14 @@ def finding_text(found: Finding) -> str:
     if math.isnan(value):
         return "unknown"
     if found.unit == "share":
-        return words.percent(value)
-    if found.unit == "batch":
-        return (
-            f"to {words.number(value)}"
-            if math.isnan(low)
-            else words.quantity(value, low, high, "").strip()
-        )
+        return f"{words.percent(value)} of the verdicts"
     if found.unit == "points":
         return words.quantity(100 * value, 100 * low, 100 * high, "points")
-    if found.unit == "slope":
-        return words.quantity(value, low, high, "").strip()
-    return words.times(value, low, high).split(" times as ")[0]
+    if found.unit == "times":
+        return words.times(value, low, high).split(" times as ")[0]
+    ends = [words.number(end) if math.isfinite(end) else "unbounded" for end in (low, high)]
+    text = words.number(value) if found.unit == "slope" else f"batches of {words.number(value)}"
+    return text if math.isnan(low) else f"{text} [{', '.join(ends)}]"
 
 
 def verdict_table(results: Sequence[Results]) -> pd.DataFrame:

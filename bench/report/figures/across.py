@@ -33,8 +33,8 @@ HIGHEST = 256.0  # ratio up to which the axis goes: beyond it a batch size is ou
 def costs_data(results: Sequence[Results]) -> pd.DataFrame:
     """Time of each batch size over the best's, by passes (program "") and by program's seconds.
 
-    Columns: `problem, program, batch_size, ratio, low, high, n_train, n_seeds`; empty where
-    nothing reached the target on any problem.
+    Columns: `problem, program, batch_size, ratio, low, high, chosen` (recommended), `n_train,
+    n_seeds`; empty where nothing reached the target on any problem.
     """
     parts = []
     for one in results:
@@ -43,8 +43,12 @@ def costs_data(results: Sequence[Results]) -> pd.DataFrame:
             continue
         seeds = int(one.summary["n_seeds"].max())
         about = {"problem": one.name, "n_train": one.n_train, "n_seeds": seeds}
-        parts.append(rows.assign(program=rows["program"].fillna(""), **about))
-    columns = ["problem", "program", "batch_size", "ratio", "low", "high", "n_train", "n_seeds"]
+        rows = rows.assign(program=rows["program"].fillna(""), **about)
+        chosen = {(row["program"], row["batch_size"]) for row in one.recommended}
+        arms = zip(rows["program"], rows["batch_size"], strict=True)
+        parts.append(rows.assign(chosen=[arm in chosen for arm in arms]))
+    columns = ["problem", "program", "batch_size", "ratio", "low", "high", "chosen"]
+    columns += ["n_train", "n_seeds"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame()
 
 
@@ -84,10 +88,9 @@ def passes_title(data: pd.DataFrame) -> str:
 
 
 def seconds_title(data: pd.DataFrame) -> str:
-    """The range of the fastest batch sizes, for each program."""
-    fastest = data.loc[data.groupby(["problem", "program"])["ratio"].idxmin()]
+    """The range of the recommended batch sizes, for each program."""
     parts = []
-    for program, rows in groups(fastest, "program"):
+    for program, rows in groups(data[data["chosen"]], "program"):
         least, most = (
             rows.loc[place] for place in (rows["batch_size"].idxmin(), rows["batch_size"].idxmax())
         )
@@ -95,15 +98,15 @@ def seconds_title(data: pd.DataFrame) -> str:
             words.batch_label(int(row["batch_size"]), int(row["n_train"])) for row in (least, most)
         ]
         parts.append(f"{' to '.join(dict.fromkeys(ends))} in {program}")
-    return f"From problem to problem the fastest batch size is {words.join(parts)}"
+    return f"The recommended batch size is {words.join(parts)}, from problem to problem"
 
 
 def _ratio_text(value: float) -> str:
     """A tick of the axis of ratios."""
-    return f"{words.number(value)}×"
+    return f"{draw.plain(value)}×"
 
 
-def _problems(axes: Axes, data: pd.DataFrame, names: Sequence[str], *, labels: bool) -> None:
+def _problems(axes: Axes, data: pd.DataFrame, names: Sequence[str]) -> None:
     """One line a problem: ratio and interval against the batch size, its full batch hollow."""
     ends = []
     for name, rows in groups(data, "problem"):
@@ -120,8 +123,7 @@ def _problems(axes: Axes, data: pd.DataFrame, names: Sequence[str], *, labels: b
             last = reached.iloc[-1]
             height = min(last["ratio"], axes.get_ylim()[1])
             ends.append(draw.EndLabel(last["batch_size"], height, str(name), colour))
-    if labels:
-        draw.end_labels(axes, ends)
+    draw.end_labels(axes, ends)
 
 
 def _cost_axes(axes: Axes, data: pd.DataFrame, *, width: float) -> None:
@@ -133,9 +135,10 @@ def _cost_axes(axes: Axes, data: pd.DataFrame, *, width: float) -> None:
     axes.set_xticks(sizes[::stride], [words.count(b) for b in sizes[::stride]])
     axes.minorticks_off()
     axes.set_xlabel("batch size", loc="left")
-    _, high = draw.finite_range(data["ratio"])
-    draw.log_axis(axes, "y", 0.85, min(high, HIGHEST) * 1.2, _ratio_text)
-    axes.axhspan(0.85, MARGIN, color=draw.SHADE, zorder=0)
+    low, high = draw.finite_range(data["ratio"])
+    low = min(low, 0.85)
+    draw.log_axis(axes, "y", low, min(high, HIGHEST) * 1.2, _ratio_text)
+    axes.axhspan(low, MARGIN, color=draw.SHADE, zorder=0)
 
 
 def passes_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
@@ -146,7 +149,7 @@ def passes_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     )
     _cost_axes(axes, data, width=6)
     draw.head(axes, "Passes to the target over the fewest", _unit(data))
-    _problems(axes, data, list(dict.fromkeys(data["problem"])), labels=True)
+    _problems(axes, data, list(dict.fromkeys(data["problem"])))
     draw.seeds_note(figure, data["n_seeds"])
     return figure
 
@@ -158,21 +161,16 @@ def _unit(data: pd.DataFrame) -> str:
 
 
 def seconds_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
-    """A panel a program: its time over its least, a line a problem; named in the last panel."""
+    """A panel a program: its time over that of its best batch size, a line a problem."""
     programs = list(dict.fromkeys(data["program"]))
-    margins = draw.Margins(left=0.5, right=0.12 if len(programs) > 1 else 0.98, top=0.56)
-    above = 0.3
-    figure, axes = draw.panels(
-        len(programs), narrow=narrow, height=3.4, margins=margins, above=above
-    )
+    margins = draw.Margins(left=0.5, right=0.98, top=0.56)
+    figure, axes = draw.panels(len(programs), narrow=narrow, height=3.6, margins=margins)
     names = list(dict.fromkeys(data["problem"]))
-    entries = [(name, _STYLES[k % len(_STYLES)][0]) for k, name in enumerate(names)]
-    draw.colour_key(figure, entries, columns=2 if narrow else max(len(names), 5))
     for panel, program in zip(axes, programs, strict=True):
         rows = data[data["program"] == program]
-        _cost_axes(panel, data, width=6 if narrow else 24 / len(programs))
-        draw.head(panel, f"Time in {program}", "over its least")
-        _problems(panel, rows, names, labels=False)
+        _cost_axes(panel, data, width=6 if narrow else 16 / len(programs))
+        draw.head(panel, f"Time in {program}", "over its best batch size's")
+        _problems(panel, rows, names)
     draw.seeds_note(figure, data["n_seeds"])
     return figure
 
