@@ -18,11 +18,11 @@ STATEMENTS = {
 }
 _TUNED = "each at its own tuned rate, at the same batch size, paired by seed: the median ratio."
 DEFINITIONS = {
-    "momentum on the full batch": (
+    "momentum": (
         "Passes to the target of plain gradient descent over those of momentum 0.9 on the full "
         f"batch, {_TUNED} Supported where momentum takes clearly fewer (Zhang et al. 2019)."
     ),
-    "momentum on smaller batches": (
+    "momentum, smaller batches": (
         "The same ratio at a smaller batch size, where the claim is that momentum does not help: "
         "supported where the whole interval lies below the margin, refuted where it lies above."
     ),
@@ -42,9 +42,8 @@ def momentum(evidence: Evidence) -> list[Row]:
     n_train = evidence.problem.n_train
     rows = []
     for size in _sizes(evidence, "sgd", "momentum"):
-        full = size == n_train
-        measure = "momentum on the full batch" if full else "momentum on smaller batches"
-        rows.append(_row(evidence, "R5", measure, ("sgd", "momentum"), size))
+        kind = "ratio" if size == n_train else "within"
+        rows.append(_row(evidence, "R5", "momentum", ("sgd", "momentum"), (size, kind)))
     return rows
 
 
@@ -56,7 +55,7 @@ def half_life(evidence: Evidence) -> list[Row]:
     pair = ("adam", ADAM_HALF_LIFE)
     ends = {1, evidence.problem.n_train}
     sizes = [size for size in _sizes(evidence, *pair) if size in ends]
-    return [_row(evidence, "R6", "default beta2", pair, size) for size in sizes]
+    return [_row(evidence, "R6", "default beta2", pair, (size, "ratio")) for size in sizes]
 
 
 def _sizes(evidence: Evidence, *rules: str) -> list[int]:
@@ -69,9 +68,12 @@ def _sizes(evidence: Evidence, *rules: str) -> list[int]:
     return sorted(wanted.intersection(*studied), reverse=True)
 
 
-def _row(evidence: Evidence, claim: str, measure: str, pair: tuple[str, str], size: int) -> Row:
-    """Return the row of T of one rule over T of another at a batch size."""
-    kind = "within" if measure == "momentum on smaller batches" else "ratio"
+def _row(
+    evidence: Evidence, claim: str, measure: str, pair: tuple[str, str], arm: tuple[int, str]
+) -> Row:
+    """Return the row of T of one rule over T of another at a batch size, and the kind of verdict."""
+    size, kind = arm
+    definition = DEFINITIONS[measure if kind == "ratio" else f"{measure}, smaller batches"]
 
     def ratio(target: int) -> Estimate:
         return compare_rules(evidence.rule_runs, *pair, size, target).ratio
@@ -80,7 +82,7 @@ def _row(evidence: Evidence, claim: str, measure: str, pair: tuple[str, str], si
     middle = compare_rules(evidence.rule_runs, *pair, size, MIDDLE)
     about |= {
         "statement": STATEMENTS[claim],
-        "definition": DEFINITIONS[measure],
+        "definition": definition,
         "axis": "epochs",
         "protocol": "tuned",
         "batch_size": size,
