@@ -18,20 +18,19 @@ STATEMENTS = {
 }
 _TUNED = "each at its own tuned rate, at the same batch size, paired by seed: the median ratio."
 DEFINITIONS = {
-    "momentum": (
-        "Passes to the target of plain gradient descent over those of momentum 0.9 on the full "
-        f"batch, {_TUNED} Supported where momentum takes clearly fewer (Zhang et al. 2019)."
+    "R5": (
+        "Passes to the target of plain gradient descent over those of momentum 0.9, "
+        f"{_TUNED} On the full batch: supported where momentum takes clearly fewer. At smaller "
+        "batch sizes the claim is that it does not help: supported where the whole interval lies "
+        "below the margin, refuted where it lies above (Zhang et al. 2019)."
     ),
-    "momentum, smaller batches": (
-        "The same ratio at a smaller batch size, where the claim is that momentum does not help: "
-        "supported where the whole interval lies below the margin, refuted where it lies above."
-    ),
-    "default beta2": (
+    "R6": (
         "Passes to the target of Adam with beta2 = 0.999 over those of Adam whose beta2 keeps its "
         f"half-life in examples, 0.999^(B/32) (Marek et al. 2025), {_TUNED} At a batch size of 32 "
         "the two are one rule."
     ),
 }
+MEASURES = {"R5": "momentum", "R6": "default beta2"}
 
 
 def momentum(evidence: Evidence) -> list[Row]:
@@ -39,12 +38,8 @@ def momentum(evidence: Evidence) -> list[Row]:
 
     Zhang et al. (2019, arXiv 1907.04164): momentum helps beyond a critical batch size only.
     """
-    n_train = evidence.problem.n_train
-    rows = []
-    for size in _sizes(evidence, "sgd", "momentum"):
-        kind = "ratio" if size == n_train else "within"
-        rows.append(_row(evidence, "R5", "momentum", ("sgd", "momentum"), (size, kind)))
-    return rows
+    pair = ("sgd", "momentum")
+    return [_row(evidence, "R5", pair, size) for size in _sizes(evidence, *pair)]
 
 
 def half_life(evidence: Evidence) -> list[Row]:
@@ -55,7 +50,7 @@ def half_life(evidence: Evidence) -> list[Row]:
     pair = ("adam", ADAM_HALF_LIFE)
     ends = {1, evidence.problem.n_train}
     sizes = [size for size in _sizes(evidence, *pair) if size in ends]
-    return [_row(evidence, "R6", "default beta2", pair, (size, "ratio")) for size in sizes]
+    return [_row(evidence, "R6", pair, size) for size in sizes]
 
 
 def _sizes(evidence: Evidence, *rules: str) -> list[int]:
@@ -68,12 +63,10 @@ def _sizes(evidence: Evidence, *rules: str) -> list[int]:
     return sorted(wanted.intersection(*studied), reverse=True)
 
 
-def _row(
-    evidence: Evidence, claim: str, measure: str, pair: tuple[str, str], arm: tuple[int, str]
-) -> Row:
-    """Return the row of T of one rule over T of another at a batch size, and the kind of verdict."""
-    size, kind = arm
-    definition = DEFINITIONS[measure if kind == "ratio" else f"{measure}, smaller batches"]
+def _row(evidence: Evidence, claim: str, pair: tuple[str, str], size: int) -> Row:
+    """Return the row of T of one rule over T of another at a batch size."""
+    smaller = claim == "R5" and size < evidence.problem.n_train
+    kind = "within" if smaller else "ratio"
 
     def ratio(target: int) -> Estimate:
         return compare_rules(evidence.rule_runs, *pair, size, target).ratio
@@ -82,11 +75,11 @@ def _row(
     middle = compare_rules(evidence.rule_runs, *pair, size, MIDDLE)
     about |= {
         "statement": STATEMENTS[claim],
-        "definition": definition,
+        "definition": DEFINITIONS[claim],
         "axis": "epochs",
         "protocol": "tuned",
         "batch_size": size,
         "n_undetermined": middle.n_undetermined,
         "p_value": None if np.isnan(middle.p_value) else middle.p_value,
     }
-    return judged(claim, measure, effect, kind, MARGIN, **about)
+    return judged(claim, MEASURES[claim], effect, kind, MARGIN, **about)
