@@ -377,8 +377,10 @@ def finding_text(found: Finding) -> str:
     if found.unit == "times":
         return words.times(value, low, high).split(" times as ")[0]
     ends = [words.number(end) if math.isfinite(end) else "unbounded" for end in (low, high)]
+    if math.isnan(low):  # a batch size that was studied
+        return f"batches of {words.count(value)}"
     text = words.number(value) if found.unit == "slope" else f"batches of {words.number(value)}"
-    return text if math.isnan(low) else f"{text} [{', '.join(ends)}]"
+    return f"{text} [{', '.join(ends)}]"
 
 
 def verdict_table(results: Sequence[Results]) -> pd.DataFrame:
