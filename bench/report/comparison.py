@@ -377,7 +377,7 @@ def finding_text(found: Finding) -> str:
     if found.unit == "times":
         return words.times(value, low, high).split(" times as ")[0]
     ends = [words.number(end) if math.isfinite(end) else "unbounded" for end in (low, high)]
-    if math.isnan(low):  # a batch size that was studied
+    if found.unit == "batch" and math.isnan(low):  # one that was studied
         return f"batches of {words.count(value)}"
     text = words.number(value) if found.unit == "slope" else f"batches of {words.number(value)}"
     return f"{text} [{', '.join(ends)}]"
