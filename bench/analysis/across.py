@@ -73,7 +73,8 @@ class Results:
     def programs(self) -> tuple[str, ...]:
         """Programs whose seconds were compared."""
         rows = self.table("ratios")
-        return () if rows.empty else tuple(dict.fromkeys(rows.program.dropna()))
+        names = () if rows.empty else dict.fromkeys(rows.program.fillna(""))
+        return tuple(name for name in names if name)
 
     def role(self, size: object) -> Role:
         """Return what a batch size is on this problem; others, and variants, are themselves."""

@@ -70,12 +70,6 @@ def test_options_left_out_stay_the_studys_own(asked: list[tuple[str, dict[str, A
     assert asked == [("iris", {}), ("iris", {"hidden": []})]
 
 
-def test_all_is_every_problem(asked: list[tuple[str, dict[str, Any]]]) -> None:
-    """`study all` asks for each problem once."""
-    assert cli.run(["study", "all", "--seeds", "6"]) == 0
-    assert [name for name, _ in asked] == list(bench.study.PROBLEMS)
-
-
 def test_study_ends_with_answer_and_page(
     asked: list[tuple[str, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -210,7 +210,7 @@ def critical_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     margins = draw.Margins(left=1.1, right=0.5, top=0.56)
     height = 1.15 + 0.36 * len(data)
     figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, width=9.0)
-    draw.head(axes, "Critical batch size", "point and bar: estimate and 95% interval; tick: full")
+    draw.head(axes, "Critical batch size", "95% interval; tick: full batch")
     ends = draw.finite_range(
         data["critical"], data["critical_low"], data["critical_high"], data["n_train"]
     )
