@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.analysis.evidence import Evidence, Recommendation
+from bench.analysis.thumb import reach
 from bench.report import words
 from bench.report.frames import records
 
@@ -102,9 +103,39 @@ def _cost_of_error(rec: Recommendation) -> str:
     return f" (half or double the rate, or the next batch size: {worst})"
 
 
-def reaches(claims: Sequence[Claim], _: Evidence) -> str:
-    """R2: how far from its base each rule stays within the margin."""
-    return " ".join(dict.fromkeys(str(claim["note"]) for claim in claims))
+def reaches(claims: Sequence[Claim], evidence: Evidence) -> str:
+    """R2: from which to which batch size each rule stays within the margin, from each base."""
+    verdicts: dict[tuple[str, int], dict[int, str]] = {}
+    for claim in claims:
+        rule = verdicts.setdefault((claim["protocol"], int(claim["base_batch_size"])), {})
+        rule[int(claim["batch_size"])] = claim["verdict"]
+    ends = {(protocol, base): reach(found, base) for (protocol, base), found in verdicts.items()}
+    return f"{reaches_told(ends, claims[0]['margin'], evidence.problem.n_train)}."
+
+
+def reaches_told(
+    ends: Mapping[tuple[str, int], tuple[int, int]], margin: float, n_train: int
+) -> str:
+    """How far each way to scale a rate reaches, as a sentence without its full stop.
+
+    Parameters
+    ----------
+    ends
+        From protocol and base to the smallest and the largest batch size within the margin.
+    margin
+        A factor of the tuned time.
+    n_train
+        Training samples.
+    """
+    parts = []
+    for protocol, name in RULES.items():
+        told = []
+        for base in (base for rule, base in ends if rule == protocol):
+            low, high = (words.batch_label(size, n_train) for size in ends[protocol, base])
+            where = f"at batch sizes {low} to {high}" if low != high else "nowhere else"
+            told.append(f"from {words.count(base)} {where}")
+        parts += [f"scaled {name.lower()} {', '.join(told)}"] if told else []
+    return f"Surely within {margin:g} times the tuned time: {'; '.join(parts)}"
 
 
 def beside_powers(claims: Sequence[Claim], _: Evidence) -> str:

@@ -16,6 +16,7 @@ from bench.report import words
 from bench.report.figures import draw
 from bench.report.figures.spec import FigureSpec
 from bench.report.frames import groups, records
+from bench.report.thumb import reaches_told
 
 _SCALINGS: dict[str, tuple[str, str, Any, str]] = {
     "linear": ("linear", draw.INK, "solid", "o"),
@@ -51,18 +52,12 @@ def scaling_data(evidence: Evidence) -> pd.DataFrame:
 
 def scaling_title(data: pd.DataFrame) -> str:
     """From which to which batch size each rule stays within the margin, from each base."""
-    n_train, margin = int(data["n_train"].iloc[0]), float(data["margin"].iloc[0])
-    names = {"linear": "linear scaling", "square root": "square-root scaling"}
-    parts = []
-    for protocol, rows in groups(data, "protocol"):
-        told = []
-        for base, mine in groups(rows, "base_batch_size"):
-            low, high = (int(mine[name].iloc[0]) for name in ("reach_from", "reach_to"))
-            ends = " to ".join(words.batch_label(b, n_train) for b in (low, high))
-            where = f"at batch sizes {ends}" if low < high else "nowhere else"
-            told.append(f"from {words.count(base)} {where}")
-        parts.append(f"{names[str(protocol)]} {', '.join(told)}")
-    return f"Within {margin:g} times the tuned time: {'; '.join(parts)}"
+    first = data.drop_duplicates(["protocol", "base_batch_size"])
+    ends = {
+        (str(row.protocol), int(row.base_batch_size)): (int(row.reach_from), int(row.reach_to))
+        for row in records(first)
+    }
+    return reaches_told(ends, float(first["margin"].iloc[0]), int(first["n_train"].iloc[0]))
 
 
 def scaling_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
