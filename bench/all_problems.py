@@ -30,7 +30,8 @@ from bench.study import study as run_study
 
 NAME = "all"
 PROBLEMS = ("iris", "wine", "breast_cancer", "digits", "diabetes")
-TABLES = ("ratios", "rules", "tradeoff", "rate_growth", "sharpness")  # that the comparison reads
+# What the comparison reads of them
+TABLES = ("ratios", "rules", "tradeoff", "noise_average", "rate_growth", "sharpness")
 OF_ONE_PROBLEM = ("target_loss",)
 
 

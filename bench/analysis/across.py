@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.analysis.intervals import Estimate
 from bench.analysis.recommend import MARGIN
+from bench.analysis.time_to_target import MIDDLE
 
 Claim = dict[str, Any]
 Role = str | int | None
@@ -68,6 +70,27 @@ class Results:
             return rows
         mine = rows[rows.program.fillna("") == program]
         return mine.set_index("batch_size")[["ratio", "low", "high"]]
+
+    def critical(self) -> Estimate | None:
+        """Return the critical batch size to the middle target; None where it is not identified."""
+        rows = self.table("tradeoff")
+        if rows.empty:
+            return None
+        middle = rows.sort_values("target", ascending=False).iloc[MIDDLE]
+        value, low, high = (float(middle[f"critical{end}"]) for end in ("", "_low", "_high"))
+        found = Estimate(value, low, high, int(middle["n_seeds"]))
+        return None if np.isnan(found.value) else found
+
+    def noise_scale(self) -> Estimate | None:
+        """Return the gradient noise scale over the run, of the population; None as above."""
+        rows = self.table("noise_average")
+        if rows.empty:
+            return None
+        run = rows[rows.over == "run"].iloc[0]
+        found = Estimate(
+            float(run.population), float(run.low), float(run.high), int(run["n_seeds"])
+        )
+        return None if np.isnan(found.value) else found
 
     @property
     def programs(self) -> tuple[str, ...]:

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.across import FULL, SAMPLE, Claim, Results, Role, within_margin
-from bench.analysis.intervals import verdict
+from bench.analysis.intervals import Estimate, verdict
 from bench.analysis.recommend import MARGIN
 from bench.analysis.time_to_target import MIDDLE
 from bench.experiments.rules import ADAM_HALF_LIFE
 
+ORDER = 10.0  # times: the order of magnitude
+UNRELIABLE = 2.0  # times: farther off, a stand-in misleads
 LAST_STATES = 3  # of a full-batch run, that say where its sharpness ends
 LINEAR = 0.25  # a slope of log rate against log batch within this of 1 is linear
 OPPOSITE = {"supported": "refuted", "refuted": "supported"}
@@ -164,8 +166,38 @@ def hyperbola(results: Results) -> Finding | None:
         return None
     middle = rows.sort_values("target", ascending=False).iloc[MIDDLE]
     found = {"hyperbolic": "supported", "not hyperbolic": "refuted"}
-    value, low, high = middle[["critical", "critical_low", "critical_high"]].astype(float)
-    return Finding(found.get(str(middle.reading), "undecided"), value, low, high, "batch")
+    critical = results.critical() or Estimate(np.nan, 0.0, np.inf, 0)
+    return Finding(found.get(str(middle.reading), "undecided"), *critical[:3], "batch")
+
+
+def _noise_over_critical(results: Results) -> Finding | None:
+    """Noise scale over critical batch size; the interval from the ends of both."""
+    noise, critical = results.noise_scale(), results.critical()
+    if noise is None or critical is None:
+        return None
+    with np.errstate(divide="ignore"):
+        low, high = np.divide([noise.low, noise.high], [critical.high, critical.low])
+    return Finding("undecided", noise.value / critical.value, float(low), float(high))
+
+
+def noise_predicts(results: Results) -> Finding | None:
+    """McCandlish et al. (2018): the noise scale is of the critical batch size's order."""
+    found = _noise_over_critical(results)
+    if found is None:
+        return None
+    near = found.low > 1 / ORDER and found.high < ORDER
+    far = found.low > ORDER or found.high < 1 / ORDER
+    return found._replace(verdict="supported" if near else "refuted" if far else "undecided")
+
+
+def noise_misleads(results: Results) -> Finding | None:
+    """Merrill et al. (2025): the noise scale is no reliable proxy for the critical batch size."""
+    found = _noise_over_critical(results)
+    if found is None:
+        return None
+    near = found.low > 1 / UNRELIABLE and found.high < UNRELIABLE
+    far = found.low > UNRELIABLE or found.high < 1 / UNRELIABLE
+    return found._replace(verdict="supported" if far else "refuted" if near else "undecided")
 
 
 def diminishing_returns(results: Results) -> Finding | None:
@@ -292,6 +324,20 @@ STATEMENTS: tuple[Statement, ...] = (
         "Updates and examples trade off along a hyperbola, with a critical batch size.",
         "fit to the tuned arms and its lack of fit; the number is the critical batch size",
         hyperbola,
+    ),
+    Statement(
+        "McCandlish et al. 2018",
+        "1812.06162",
+        "The gradient noise scale predicts the critical batch size.",
+        "noise scale over the run, divided by the critical batch size: within a factor of 10",
+        noise_predicts,
+    ),
+    Statement(
+        "Merrill et al. 2025",
+        "2505.23971",
+        "The gradient noise scale is an unreliable proxy for the critical batch size.",
+        "the same ratio: off by more than a factor of 2",
+        noise_misleads,
     ),
     Statement(
         "Shallue et al. 2019",

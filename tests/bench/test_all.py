@@ -383,8 +383,14 @@ TRADEOFF = pd.DataFrame(
         "critical": [np.nan, 40.0, np.nan],
         "critical_low": 30.0,
         "critical_high": 50.0,
+        "n_seeds": 9,
     }
 )
+NOISE = {
+    "noise_average": pd.DataFrame(
+        {"over": ["seeds", "run"], "population": [7.0, 100.0], "low": [1.0, 90.0]}
+    ).assign(high=110.0, n_seeds=4)
+}
 SHARPNESS = pd.DataFrame(
     {
         "states": "full batch",
@@ -421,6 +427,8 @@ RULES = pd.DataFrame(
         ("edge_of_stability", {"sharpness": SHARPNESS}, "supported", 1),
         ("edge_of_stability", {"sharpness": SHARPNESS.assign(limit=20.0)}, "refuted", 0.2),
         ("adam_per_sample", {"rules": RULES}, "supported", 1),
+        ("noise_predicts", NOISE | {"tradeoff": TRADEOFF}, "supported", 2.5),
+        ("noise_misleads", NOISE | {"tradeoff": TRADEOFF}, "undecided", 2.5),
         (
             "diminishing_returns",
             {"ratios": ratios(b1=(1, 1, 1), b8=(1.1, 1, 1.2), b100=(3, 2, 4))},
@@ -509,7 +517,7 @@ def test_no_label_of_a_comparison_is_cut(compared: list[Results]) -> None:
     """All that is drawn lies within the figures, wide and narrow."""
     both = [
         *compared,
-        results("c", 900, tradeoff=TRADEOFF.assign(n_seeds=9), ratios=ratios(b1=(1, 1, 1))),
+        results("c", 900, tradeoff=TRADEOFF, ratios=ratios(b1=(1, 1, 1)), **NOISE),
     ]
     drawn = 0
     for name, spec in across.FIGURES.items():

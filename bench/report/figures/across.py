@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from bench.analysis.across import Results
 from bench.analysis.recommend import MARGIN
-from bench.analysis.time_to_target import MIDDLE
 from bench.report import words
 from bench.report.figures import draw
 from bench.report.figures.spec import FigureSpec
@@ -176,44 +175,53 @@ def seconds_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
 
 
 def critical_data(results: Sequence[Results]) -> pd.DataFrame:
-    """The critical batch size of each problem, to the middle target.
+    """The critical batch size of each problem, to the middle target, beside the noise scale.
 
-    Columns: `problem, reading, critical, critical_low, critical_high` (NaN: not identified),
-    `critical_by, n_train, n_seeds`; empty where no study has a trade-off.
+    Columns: `problem, critical, noise`, each with `_low` and `_high` (NaN: no noise scale),
+    `n_train, n_seeds`; a problem whose critical batch size is not identified has no row.
     """
     rows = []
     for one in results:
-        table = one.table("tradeoff")
-        if len(table):
-            middle = table.sort_values("target", ascending=False).iloc[MIDDLE]
-            rows.append(middle.to_dict() | {"problem": one.name, "n_train": one.n_train})
-    if not rows:
-        return pd.DataFrame()
-    columns = ["problem", "reading", "critical", "critical_low", "critical_high", "critical_by"]
-    data = pd.DataFrame(rows)[[*columns, "n_train", "n_seeds"]]
-    return data[data["critical"].notna()].reset_index(drop=True)
+        critical, noise = one.critical(), one.noise_scale()
+        if critical is None:
+            continue
+        row: dict[str, Any] = {"problem": one.name}
+        for name, found in (("critical", critical), ("noise", noise)):
+            ends = found[:3] if found else (np.nan,) * 3
+            row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        rows.append(row | {"n_train": one.n_train, "n_seeds": critical.n})
+    return pd.DataFrame(rows)
 
 
 def critical_title(data: pd.DataFrame) -> str:
-    """The least and the greatest critical batch size."""
+    """The least and the greatest critical batch size, and how far the noise scale is from it."""
     by = data.set_index("problem")["critical"]
     if len(by) == 1:
-        return f"The critical batch size is {words.number(by.iloc[0])} on {by.index[0]}"
-    return (
-        f"The critical batch size goes from {words.number(by.min())} on {by.idxmin()} to "
-        f"{words.number(by.max())} on {by.idxmax()}"
-    )
+        told = f"The critical batch size is {words.number(by.iloc[0])} on {by.index[0]}"
+    else:
+        told = (
+            f"The critical batch size goes from {words.number(by.min())} on {by.idxmin()} to "
+            f"{words.number(by.max())} on {by.idxmax()}"
+        )
+    ratios = (data["noise"] / data["critical"]).dropna()
+    return f"{told}; the noise scale is {_range(ratios)} times as large" if len(ratios) else told
+
+
+_MARKS = (
+    ("critical", -0.16, draw.INK, "o"),
+    ("noise", 0.16, draw.PROGRAM_COLOURS["scikit-learn"], "D"),
+)
+"""Column, place within the row, colour and marker of what the figure of critical sizes shows."""
 
 
 def critical_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
-    """A row a problem: critical batch size with its interval, and the number of samples."""
+    """A row a problem: critical batch size and noise scale with intervals, and all samples."""
     margins = draw.Margins(left=1.1, right=0.5, top=0.56)
-    height = 1.15 + 0.36 * len(data)
+    height = 1.15 + 0.44 * len(data)
     figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, width=9.0)
-    draw.head(axes, "Critical batch size", "95% interval; tick: full batch")
-    ends = draw.finite_range(
-        data["critical"], data["critical_low"], data["critical_high"], data["n_train"]
-    )
+    draw.head(axes, "Critical batch size", "○; ◇ noise scale; tick: full batch")
+    shown = [name for name in data if name not in ("problem", "n_seeds")]
+    ends = draw.finite_range(*(data[name] for name in shown))
     draw.log_axis(axes, "x", *ends, lambda value: words.number(value))
     axes.set(ylim=(len(data) - 0.4, -0.6))
     axes.grid(visible=False)
@@ -221,10 +229,13 @@ def critical_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     axes.set_yticks(np.arange(len(data)), list(data["problem"]))
     axes.tick_params(axis="y", labelcolor=draw.INK)
     for place, row in enumerate(records(data)):
-        low, high = max(row.critical_low, ends[0]), min(row.critical_high, ends[1])
-        axes.plot([low, high], [place, place], color=draw.INK, linewidth=2)
-        axes.plot(row.critical, place, "o", color=draw.INK, ms=6)
-        axes.plot(row.n_train, place, "|", color=draw.MUTED, ms=12, mew=1.4)
+        for name, off, colour, marker in _MARKS:
+            value, *bounds = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+            if not np.isnan(value):
+                bar = np.clip(bounds, *ends)
+                axes.plot(bar, [place + off] * 2, color=colour, linewidth=2)
+                axes.plot(value, place + off, marker, color=colour, mfc=draw.PAPER, ms=6, mew=1.5)
+        axes.plot(row.n_train, place, "|", color=draw.MUTED, ms=16, mew=1.4)
     draw.seeds_note(figure, data["n_seeds"])
     return figure
 
@@ -248,7 +259,8 @@ FIGURES: dict[str, FigureSpec] = {
         critical_data,
         critical_figure,
         critical_title,
-        "The batch size up to which larger batches save updates about in proportion: of the fitted "
-        "hyperbola, or where that does not fit, from which the passes are doubled.",
+        "The batch size up to which larger batches save updates about in proportion (of the fitted "
+        "hyperbola, or where that does not fit, the one that doubles the passes), and the gradient "
+        "noise scale over the run, each with its 95% interval.",
     ),
 }
