@@ -132,8 +132,9 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
 
     given = {option: value for option, value in options.items() if value is not None}
     if dry_run:
-        for one in PROBLEMS if subject == "all" else [subject]:
-            click.echo(look(one, **given))
+        whole = {"compare_rules": True}
+        for one, more in [(name, whole) for name in PROBLEMS] if subject == "all" else [(subject, {})]:
+            click.echo(look(one, **given | more))
     elif subject == "all":
         tell(study_all(finished=tell, **given))
     else:

@@ -96,6 +96,8 @@ class Options:
             put("seeds", _whole("seeds", self.seeds, 2, "seed 0 tunes and seed 1 reports"))
         if self.workers is not None:
             put("workers", _whole("workers", self.workers, 1, "threads that train"))
+        if not isinstance(self.compare_rules, bool):
+            raise InputError(f"compare_rules must be True or False, got {self.compare_rules!r}")
         if self.rule not in RULES:
             raise InputError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         if self.batch_sizes is not None:

@@ -38,6 +38,7 @@ from bench.stages import (
     Training,
     duration,
     find_targets,
+    rules_work,
     search,
     train_other_rules,
 )
@@ -149,6 +150,9 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
         f"A first answer takes about {duration(rounds.first_work() / speed)} of training on "
         f"{training.workers} cores, a complete study {duration(rounds.complete_work() / speed)}.",
     ]
+    if settings.compare_rules:
+        more = duration(rules_work(training, rates) / speed)
+        lines.append(f"The other update rules take about {more} more.")
     if settings.budget_seconds is not None:
         lines.append(
             f"Budget: {duration(settings.budget_seconds)}; rounds that do not fit are left out."

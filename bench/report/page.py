@@ -261,6 +261,8 @@ def method(evidence: Evidence, about: Mapping[str, str]) -> list[tuple[str, list
             "says the opposite."
         ],
     }
+    if len(evidence.rules):
+        told["Other update rules"] = [_rules_told(evidence)]
     return [*told.items(), *((name, [text]) for name, text in about.items() if text)]
 
 
@@ -335,6 +337,17 @@ def _rates_told(evidence: Evidence) -> str:
     return (
         f"{tried} The pick: of the rates at which at most 5% of the seeds fail, the one that "
         "reaches the target first."
+    )
+
+
+def _rules_told(evidence: Evidence) -> str:
+    """How the other update rules were trained."""
+    n_seeds = int(evidence.rules["n_seeds"].min())
+    return (
+        f"At half of the batch sizes, with {words.plural(n_seeds, 'reporting seed')}: rates in steps "
+        "of half an octave on the tuning seeds, then 16 in steps of an eighth of an octave around "
+        "the best. Momentum 0.9; Adam with beta1 = 0.9 and beta2 = 0.999, and with beta2 = "
+        "0.999^(B/32), which keeps its half-life in examples the same at every batch size B."
     )
 
 
