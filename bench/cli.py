@@ -132,8 +132,8 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
 
     given = {option: value for option, value in options.items() if value is not None}
     if dry_run:
-        whole = {"compare_rules": True}
-        for one, more in [(name, whole) for name in PROBLEMS] if subject == "all" else [(subject, {})]:
+        more: dict[str, Any] = {"compare_rules": True} if subject == "all" else {}
+        for one in PROBLEMS if subject == "all" else [subject]:
             click.echo(look(one, **given | more))
     elif subject == "all":
         tell(study_all(finished=tell, **given))
