@@ -344,7 +344,8 @@ def _rules_told(evidence: Evidence) -> str:
     """How the other update rules were trained."""
     seeds = words.plural(int(evidence.rules["n_seeds"].min()), "reporting seed")
     return (
-        f"At half of the batch sizes, with {seeds}: rates in steps of half an octave on the tuning seeds, then 16 in steps of an eighth of an octave around "
+        f"At half of the batch sizes, with {seeds}: rates in steps of half an octave on the "
+        "tuning seeds, then 16 in steps of an eighth of an octave around "
         "the best. Momentum 0.9; Adam with beta1 = 0.9 and beta2 = 0.999, and with beta2 = "
         "0.999^(B/32), which keeps its half-life in examples the same at every batch size B."
     )
