@@ -169,6 +169,21 @@ class Files:
         """Examples per update over a pass."""
         return self.n / np.ceil(self.n / batch_size)
 
+    @cached_property
+    def held_out(self) -> dict[tuple[int, float], Any]:
+        """Held-out scores by batch size and tuned rate: a row a seed, a column an evaluation."""
+        table = pd.read_parquet(self.folder / "runs.parquet")
+        score = next(
+            name for name in table if str(name).startswith("test_a") or name == "test_rmse"
+        )
+        keys = ["seed", "role", "examples"]
+        tables = {}
+        for size, rate in self.rates.items():
+            mine = table[(table.batch_size == size) & (table.learning_rate == rate)]
+            rows = mine.drop_duplicates(keys).set_index(keys)[score].unstack()
+            tables[size, rate] = rows
+        return tables
+
     def per_example(self, axis: str, program: str, batch_size: int) -> float:
         """Units of an axis that an example costs."""
         batch = self.mean_batch(batch_size)
@@ -203,12 +218,7 @@ class Files:
             open_a = np.isinf(x) and not y <= row["budget"] * cost_a
             open_b = np.isinf(y) and not x <= row["budget_b"] * cost_b
             ratios.append(np.nan if open_a or open_b else x / y)
-        found = np.array(ratios)
-        found[np.abs(found - 1.0) < 1e-12] = 1.0
-        unknown = np.isnan(found)
-        low = order_interval(np.where(unknown, 0.0, found))[0]
-        high = order_interval(np.where(unknown, np.inf, found))[1]
-        return (median(found[~unknown]), low, high), int(unknown.sum())
+        return counted_against(ratios), int(np.isnan(ratios).sum())
 
 
 def spread(times: Any) -> float:
@@ -315,6 +325,69 @@ def at_another_rate(factor: float) -> Callable[[Files, dict[str, Any]], Triple]:
     return ratio
 
 
+def against_best(files: Files, claim: dict[str, Any]) -> Triple:
+    """C9, R1: T of a tuned arm over that of the best, which is 1 where it is the best itself."""
+    itself = claim["batch_size"] == claim["against"]
+    return (1.0, 1.0, 1.0) if itself else compared(files, claim)
+
+
+def scaled(files: Files, claim: dict[str, Any]) -> Triple:
+    """R2: T at the base's rate, scaled, over T at the tuned rate."""
+    size, base = claim["batch_size"], claim["base_batch_size"]
+    factor = size / base if claim["protocol"] == "linear" else np.sqrt(size / base)
+    arms = (size, files.rates[base] * factor), (size, files.rates[size])
+    return files.ratio(*arms, "epochs", "")[0]
+
+
+def held_out(files: Files, claim: dict[str, Any]) -> Triple:
+    """R3: the held-out score of two tuned arms by seed, at the target or where tuning is best."""
+    accuracy = claim["kind"] == "difference"
+    scores = []
+    for size in (claim["batch_size"], claim["against"]):
+        rows = files.held_out[size, files.rates[size]]
+        tuning, reporting = (rows.xs(role, level="role") for role in ("tune", "report"))
+        if claim["measure"] == "best score":
+            worst = 0.0 if accuracy else np.inf
+            typical = tuning.fillna(worst).agg(median)
+            scores.append(
+                reporting[typical.idxmax() if accuracy else typical.idxmin()].fillna(worst)
+            )
+            continue
+        times = files.of(size, files.rates[size]).t1
+        at = {s: np.interp(times[s], run.index, run) for s, run in reporting.iterrows()}
+        scores.append(pd.Series(at).where(np.isfinite(times)))
+    ours, theirs = scores[0].align(scores[1], join="inner")
+    if not accuracy:
+        return counted_against(theirs / ours)
+    found = counted_against(np.exp(ours - theirs))
+    with np.errstate(divide="ignore"):
+        value, low, high = np.clip(np.log(found), -1.0, 1.0)
+    return float(value), float(low), float(high)
+
+
+def beside_power(files: Files, claim: dict[str, Any]) -> Triple:
+    """R4: seconds per sample over those at a power of two, or between two of them, by round."""
+    table = pd.read_csv(files.folder / "powers.csv")
+    table = table[table.program == claim["program"]]
+    times = table.pivot(index="round", columns="batch_size", values="seconds_per_sample")
+    size, powers = claim["batch_size"], [int(b) for b in str(claim["against"]).split(" and ")]
+    between = times[powers[0]]
+    if len(powers) == 2:
+        share = np.log(size / powers[0]) / np.log(powers[1] / powers[0])
+        between = between ** (1 - share) * times[powers[1]] ** share
+    return counted_against(times[size] / between)
+
+
+def counted_against(ratios: Any) -> Triple:
+    """Median of ratios by pair with its interval; undetermined ones count against both bounds."""
+    ratios = np.array(ratios, float)
+    ratios[np.abs(ratios - 1.0) < 1e-12] = 1.0
+    unknown = np.isnan(ratios)
+    low = order_interval(np.where(unknown, 0.0, ratios))[0]
+    high = order_interval(np.where(unknown, np.inf, ratios))[1]
+    return median(ratios[~unknown]), low, high
+
+
 def lattice(files: Files, size: int) -> pd.DataFrame:
     """Reporting runs of a batch size at the rates that tuning seeds ran."""
     r = files.runs[files.runs.batch_size == size]
@@ -415,6 +488,13 @@ DEFINITIONS: dict[tuple[str, str], Callable[[Files, dict[str, Any]], Triple]] = 
     ("C3", "threshold / B"): threshold,
     ("C8", "overshoot"): at_another_rate(4.0),
     ("C8", "slow"): at_another_rate(0.25),
+    ("C9", "time against the best"): against_best,
+    ("R1", "time at 32"): against_best,
+    ("R2", "linear scaling"): scaled,
+    ("R2", "square-root scaling"): scaled,
+    ("R3", "score at equal training loss"): held_out,
+    ("R3", "best score"): held_out,
+    ("R4", "seconds per sample"): beside_power,
 }
 
 
