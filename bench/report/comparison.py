@@ -270,20 +270,22 @@ def _cell(results: Results, line: Line, row: Claim | None) -> Cell | None:
     """The cell of one measure."""
     if row is None:
         return None
-    note, against = "", row["against"]
+    effect, unit = effect_text(row)
+    notes, against = [unit], row["against"]
     if line.key.against is None and isinstance(against, int | float):
         itself = against == row["batch_size"]
         label = words.batch_label(int(against), results.n_train)
-        note = "the best itself" if itself else f"against {label}"
-    word = str(row["verdict"])
-    return Cell(
-        word, tables.VERDICT_CLASSES[word], effect_text(row), note, _link(results, row["claim"])
-    )
+        notes.append("the best itself" if itself else f"against {label}")
+    word, link = str(row["verdict"]), _link(results, row["claim"])
+    note = ", ".join(filter(None, notes))
+    return Cell(word, tables.VERDICT_CLASSES[word], effect, note, link)
 
 
-def effect_text(row: Claim) -> str:
-    """An effect with its interval, without the words that the line's label says."""
-    return tables.effect_words(row).split(" times as ")[0]
+def effect_text(row: Claim) -> tuple[str, str]:
+    """An effect with its interval, and its unit, as short as a cell needs them."""
+    text = tables.effect_words(row).split(" times as ")[0].replace("unbounded", "∞")
+    unit = next((unit for unit in ("points", "octaves") if text.endswith(unit)), "")
+    return text.removesuffix(unit).strip(), unit
 
 
 def line_labels(mine: Sequence[Line], results: Sequence[Results]) -> list[str]:
@@ -362,25 +364,29 @@ def _finding_cell(results: Results, found: Finding | None) -> Cell | None:
         return None
     word = AGREEMENT[found.verdict]
     css = tables.VERDICT_CLASSES[found.verdict]
-    return Cell(word, css, finding_text(found), "", f"../{results.name}/report.html")
+    return Cell(word, css, *finding_text(found), f"../{results.name}/report.html")
 
 
-def finding_text(found: Finding) -> str:
-    """The number behind a finding, with its interval where it has one."""
+def finding_text(found: Finding) -> tuple[str, str]:
+    """The number behind a finding with its interval, where it has one, and its unit."""
+    unit = {"share": "of the verdicts", "points": "points", "batch": "batch size"}
+    return _number_text(found).replace("unbounded", "∞"), unit.get(found.unit, "")
+
+
+def _number_text(found: Finding) -> str:
+    """The number behind a finding with its interval."""
     value, low, high = found.effect, found.low, found.high
     if math.isnan(value):
         return "unknown"
-    if found.unit == "share":
-        return f"{words.percent(value)} of the verdicts"
-    if found.unit == "points":
-        return words.quantity(100 * value, 100 * low, 100 * high, "points")
     if found.unit == "times":
         return words.times(value, low, high).split(" times as ")[0]
-    ends = [words.number(end) if math.isfinite(end) else "unbounded" for end in (low, high)]
+    if found.unit == "share":
+        return words.percent(value)
     if found.unit == "batch" and math.isnan(low):  # one that was studied
-        return f"batches of {words.count(value)}"
-    text = words.number(value) if found.unit == "slope" else f"batches of {words.number(value)}"
-    return f"{text} [{', '.join(ends)}]"
+        return words.count(value)
+    scale = 0.01 if found.unit == "points" else 1.0
+    ends = [words.number(end / scale) if math.isfinite(end) else "unbounded" for end in (low, high)]
+    return f"{words.number(value / scale)} [{', '.join(ends)}]"
 
 
 def verdict_table(results: Sequence[Results]) -> pd.DataFrame:

@@ -330,6 +330,17 @@ def test_cells_have_the_verdicts_shape_and_the_effect() -> None:
     assert block.overall[0].word == "refuted"
 
 
+def test_a_cell_is_as_short_as_can_be() -> None:
+    """Units stand below the number, an open interval ends in infinity, nothing is rounded away."""
+    points = row("C3", kind="difference") | {"effect": 0.12, "low": -0.031, "high": 0.2}
+    assert comparison.effect_text(points) == ("+12 [−3.1, 20]", "points")
+    assert comparison.effect_text(row("C2") | {"high": math.inf}) == ("2.0 [1.5, ∞]", "")
+    batch = Finding("supported", 14.2, 5.5, math.inf, "batch")
+    assert comparison.finding_text(batch) == ("14 [5.5, ∞]", "batch size")
+    share = Finding("undecided", 0.64, math.nan, math.nan, "share")
+    assert comparison.finding_text(share) == ("64%", "of the verdicts")
+
+
 # The three sentences
 
 
