@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
-from bench.analysis.layers import active_samples
+from bench.analysis.layers import active_samples, forward
 from bench.experiments import Block, BlockResult, role
 from bench.problems import Problem
 
@@ -20,8 +21,11 @@ DIVERGED_FACTOR = 10.0  # times the larger of the initial loss and that of the c
 STUCK_FACTOR = 0.99  # times the loss of the constant predictor
 SOLVED_LOSS = 0.1  # of a population's network, beside all samples right
 PLATEAU_TOLERANCE = 0.03  # relative distance of the final loss from a plateau's
-FALLING = 0.95  # final loss over the loss at half the budget, below which a plateau is being left
+FALLING = 0.95  # final loss over the least up to half the budget: below, a plateau is being left
 STILL_FALLING = 0.99  # the same, for a run that is on no plateau
+# Answers to two corners of different labels that are nearer to one another are a guess, unless all
+# four answers are no further apart than twice that: then nothing was learned
+GUESS = 0.05
 PARALLEL = 0.999  # cosine of two units' weights and bias, above which they are one unit
 # Three quarters of ln 3 - 2/3 ln 2 (one corner right, the other three cannot be told apart) and
 # half of ln 2 (two corners right)
@@ -152,10 +156,9 @@ def _population_columns(
         solved = ~diverged & (result.score[..., -1] == 1.0) & (final < SOLVED_LOSS)
         failed = ~solved & ~diverged
         cause[diverged] = "diverged"
-        halfway = np.searchsorted(result.examples, result.examples[-1] / 2)
-        cause[failed] = causes(
-            problem, result.params[failed], result.loss[..., halfway][failed], final[failed]
-        )
+        until = np.searchsorted(result.examples, result.examples[-1] / 2) + 1
+        halfway = result.loss[..., :until].min(axis=-1)
+        cause[failed] = causes(problem, result.params[failed], halfway[failed], final[failed])
     return {"success": solved, "cause": cause}
 
 
@@ -171,7 +174,8 @@ def causes(
     params
         Final parameters (n, n_params).
     halfway, final
-        Full-train loss at half the budget and at its end, (n,).
+        Least full-train loss up to half the budget (at a large rate it goes up and down), and that
+        at its end, (n,).
     """
     levels = np.array([np.log(2.0), *ONE_CORNER])
     near = np.abs(final[:, None] / levels - 1.0) < PLATEAU_TOLERANCE
@@ -182,10 +186,23 @@ def causes(
         "one unit": one_unit,
         "symmetric": symmetric,
         "plateau ln 2": near[:, 0] & settled,
-        "plateau one corner": near[:, 1:].any(axis=1) & settled,
+        "plateau one corner": (near[:, 1:].any(axis=1) | _guessing(problem, params)) & settled,
         "still falling": final < STILL_FALLING * halfway,
     }
     return np.select(list(choices.values()), list(choices), default="other")
+
+
+def _guessing(problem: Problem, params: NDArray[np.float32]) -> Bools:
+    """Whether corners of different labels get the same answer, and another corner does not: (n,).
+
+    The loss of such a network lies near a plateau's, but not at it where its units are leaky or
+    its weights go up and down with each sample.
+    """
+    z, _ = forward(problem.network, params, problem.X_train)
+    answers = special.expit(z[-1][..., 0])
+    ones, zeros = answers[:, problem.y_train == 1], answers[:, problem.y_train == 0]
+    nearest = np.abs(ones[:, :, None] - zeros[:, None, :]).min(axis=(1, 2))
+    return np.asarray((nearest < GUESS) & (np.ptp(answers, axis=1) > 2 * GUESS))
 
 
 def _broken_layers(problem: Problem, params: NDArray[np.float32]) -> tuple[Bools, Bools, Bools]:

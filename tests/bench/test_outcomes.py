@@ -264,6 +264,22 @@ def test_plateaus(level, expected):
     assert cause_of(SOLUTION, level * 1.001, level) == expected
 
 
+@pytest.mark.parametrize(
+    ("halfway", "expected"), [(0.363, "plateau one corner"), (0.7, "still falling")]
+)
+def test_corners_that_get_one_answer_are_a_plateau(halfway, expected):
+    """Leaky units, logits -5.3, 5.3, -.05, .05: two corners are a guess, at no plateau's loss."""
+    problem = variants(load_problem("xor"), "sgd")["2-2-1 leaky_relu"].problem
+    params = [-1.91, -1.55, -2.48, 2.12, 1.8, 0.0, -2.93, 2.82, 0.01]
+    assert cause_of(params, halfway, 0.3625, problem=problem) == expected
+
+
+def test_a_loss_that_goes_up_and_down_is_not_falling():
+    """Half way the loss is up, at the end down: no lower than it was before, so on its plateau."""
+    rows = population_rows([SOLUTION], [[0.7, 0.476, 0.53, 0.477]])
+    assert rows.cause[0] == "plateau one corner"
+
+
 def test_plateau_losses_are_those_of_the_best_guesses():
     """One corner right: the entropy of 1/3 for the other three; two right: ln 2 for two."""
     entropy = -(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3)
