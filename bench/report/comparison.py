@@ -350,12 +350,14 @@ def found_words(found: Mapping[str, Finding | None]) -> str:
     by: dict[str, list[str]] = {}
     for name, one in known.items():
         by.setdefault(AGREEMENT[one.verdict], []).append(name)
-    agrees = by.pop("agrees", [])
-    parts = [f"agrees on {_of(len(agrees), len(known))}"]
-    parts += [f"{word} on {words.join(by[word])}" for word in AGREEMENT.values() if word in by]
     left = [name for name in found if name not in known]
-    parts += [f"not measured on {words.join(left)}"] if left else []
-    return f"{words.sentence('; '.join(parts))}."
+    rest = [f"not measured on {words.join(left)}"] if left else []
+    if len(by) == 1 and len(known) > 1:
+        parts = [f"{next(iter(by))} on all {words.plural(len(known), 'problem')}"]
+    else:
+        parts = [f"agrees on {_of(len(by.pop('agrees', [])), len(known))}"]
+        parts += [f"{word} on {words.join(by[word])}" for word in AGREEMENT.values() if word in by]
+    return f"{words.sentence('; '.join(parts + rest))}."
 
 
 def _finding_cell(results: Results, found: Finding | None) -> Cell | None:
@@ -385,7 +387,8 @@ def _number_text(found: Finding) -> str:
     if found.unit == "batch" and math.isnan(low):  # one that was studied
         return words.count(value)
     scale = 0.01 if found.unit == "points" else 1.0
-    ends = [words.number(end / scale) if math.isfinite(end) else "unbounded" for end in (low, high)]
+    infinite = {-math.inf: "−∞", math.inf: "∞"}
+    ends = [infinite.get(end) or words.number(end / scale) for end in (low, high)]
     return f"{words.number(value / scale)} [{', '.join(ends)}]"
 
 

@@ -519,6 +519,7 @@ def test_the_words_of_a_finding_are_built_from_counts() -> None:
     assert comparison.found_words(found) == (
         "Agrees on 2 of 4 problems; differs on b; no material difference on e; not measured on c."
     )
+    assert comparison.found_words({"a": differs, "b": differs}) == "Differs on all 2 problems."
 
 
 # Figures
