@@ -15,7 +15,7 @@ PLAINLY = {
     "one unit": "only one hidden unit responds to any input, and one cannot separate XOR",
     "symmetric": "the hidden units all do the same",
     "plateau ln 2": "every answer is stuck at one half",
-    "plateau one corner": "one or two corners are right and the others are a guess",
+    "plateau one corner": "only one or two corners are right and the others a guess",
     "still falling": "the loss is still falling",
     "other": "the loss has settled elsewhere",
 }
@@ -91,8 +91,8 @@ def _why(population: Population) -> str:
     own = population.success["variant"].iloc[0]
     failed = causes[(causes["variant"] == own) & (causes["cause"] != "solved")]
     failed = failed[failed["share"] > 0].nlargest(2, "share")
-    told = [f"{PLAINLY[row.cause]} ({words.percent(row.share)})" for row in records(failed)]
-    return f"Most failures: {words.join(told, 'or')}." if told else ""
+    told = [f"{PLAINLY[row.cause]} ({words.percent(row.share)} of all)" for row in records(failed)]
+    return f"In most of the others {words.join(told, 'or')}." if told else ""
 
 
 def _longer(evidence: Evidence) -> str:
@@ -100,9 +100,12 @@ def _longer(evidence: Evidence) -> str:
     longer = _population(evidence).longer
     if longer.empty:
         return ""
-    own = longer[longer["cause"] == ANY].iloc[0]
-    share = words.percent(own["share"]) if own["solved_longer"] else "none"
-    return f"Trained {evidence.problem.longer} times as long, {share} of them learn after all."
+    own = longer[longer["cause"] == ANY].iloc[0]  # the problem's own network comes first
+    solved, failed = words.count(own["solved_longer"]), words.count(own["n"])
+    return (
+        f"Trained {evidence.problem.longer} times as long, {solved} of the {failed} that failed "
+        "learn after all."
+    )
 
 
 def _control(population: Population) -> str:

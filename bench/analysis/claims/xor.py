@@ -42,7 +42,8 @@ def not_always(evidence: Evidence) -> list[Row]:
         ),
         "note": (
             f"Of 100 starts {of_100(best.success)} lead to XOR, at the best: {best.variant}, batch "
-            f"size {best.batch_size}, learning rate {best.learning_rate:.3g}. {_why(population)}"
+            f"size {best.batch_size}, learning rate {best.learning_rate:.3g}. "
+            f"{_why(population, best.variant)}"
         ),
     }
     return [judged("C6", "success", _estimate(best), "share below", SURE, **about)]
@@ -153,13 +154,13 @@ def solution_words() -> str:
     )
 
 
-def _why(population: Population) -> str:
-    """Return the two commonest causes of failure of the problem's own network, in words."""
+def _why(population: Population, variant: str) -> str:
+    """Return the two commonest causes of failure of a variant, in words."""
     causes = population.causes
-    mine = causes[(causes.variant == population.success.variant.iloc[0]) & (causes.n > 0)]
-    worst = mine[mine.cause != "solved"].nlargest(2, "share")
+    mine = causes[(causes.variant == variant) & (causes.cause != "solved") & (causes.n > 0)]
+    worst = mine.nlargest(2, "share")
     told = [f"{row.label} ({of_100(row.share)} of 100)" for row in worst.itertuples()]
-    return f"Most failures of {mine.variant.iloc[0]}: {'; '.join(told)}." if told else ""
+    return f"Most of the others: {'; '.join(told)}." if told else ""
 
 
 def _estimate(row: pd.Series) -> Estimate:
