@@ -54,10 +54,12 @@ def _row(runs: pd.DataFrame, rule: str, batch_size: int) -> dict[str, float]:
     mine = runs[(runs.rule == rule) & (runs.batch_size == batch_size)]
     found = median_interval(mine[f"hit_{MIDDLE}"].to_numpy(float))
     row = {"examples": found.value, "examples_low": found.low, "examples_high": found.high}
-    compared = compare_rules(runs, rule, REFERENCE, batch_size, MIDDLE)
-    ratio = compared.ratio
-    row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
-    return row | {"n_undetermined": compared.n_undetermined, "n_seeds": mine.seed.nunique()}
+    ratio, n_undetermined = (1.0, 1.0, 1.0), 0
+    if rule != REFERENCE:
+        compared = compare_rules(runs, rule, REFERENCE, batch_size, MIDDLE)
+        ratio, n_undetermined = compared.ratio[:3], compared.n_undetermined
+    row |= dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True))
+    return row | {"n_undetermined": n_undetermined, "n_seeds": mine.seed.nunique()}
 
 
 def compare_rules(

@@ -185,6 +185,17 @@ def test_ratios_are_those_of_common_seeds() -> None:
     assert compare_rules(evidence.rule_runs, "momentum", "sgd", 32, 1).ratio.n == 8
 
 
+def test_plain_descent_is_once_as_fast_as_itself() -> None:
+    """Its own ratio is 1, also where some of its runs do not reach the target."""
+    outcomes = pd.concat([planted(rule, range(9)) for rule in ("sgd", "momentum")])
+    outcomes.loc[outcomes.seed == 1, ["hit_0", "hit_1", "hit_2"]] = np.inf
+    table, _ = rule_tables(outcomes.reset_index(drop=True), N)
+    plain, other = (table[table.rule == rule] for rule in ("sgd", "momentum"))
+    assert (plain[["ratio", "ratio_low", "ratio_high"]] == 1.0).all(axis=None)
+    assert (plain.n_undetermined == 0).all()
+    assert (other.n_undetermined == 1).all()
+
+
 def test_one_rule_is_compared_with_nothing() -> None:
     """Without other rules, or without reporting seeds, there are no tables and no verdicts."""
     alone, _ = rule_tables(planted("sgd", range(6)), N)
