@@ -101,11 +101,16 @@ class Files:
         self.seconds = pd.read_csv(folder / "seconds.csv")
         self.n = self.record["problem"]["n_train"]
         self.targets = self.record["targets"]
+        self.rule = self.record["options"]["rule"]
+
+    def trajectories(self, rule: str) -> pd.DataFrame:
+        """Runs by an update rule, a row an evaluation."""
+        return pd.read_parquet(self.folder / "runs.parquet", filters=[("rule", "==", rule)])
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """A row a run: T at the three targets, and the last evaluation."""
-        table = pd.read_parquet(self.folder / "runs.parquet")
+        table = self.trajectories(self.rule)
         keys = ["batch_size", "learning_rate", "seed"]
         table = table.drop_duplicates([*keys, "examples"]).sort_values([*keys, "examples"])
         score = "accuracy" if "accuracy" in table else "rmse"
@@ -172,7 +177,7 @@ class Files:
     @cached_property
     def held_out(self) -> dict[tuple[int, float], Any]:
         """Held-out scores by batch size and tuned rate: a row a seed, a column an evaluation."""
-        table = pd.read_parquet(self.folder / "runs.parquet")
+        table = self.trajectories(self.rule)
         score = next(
             name for name in table if str(name).startswith("test_a") or name == "test_rmse"
         )
