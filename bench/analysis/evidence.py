@@ -201,10 +201,10 @@ class Evidence:
         base_batch_size, target, verdict, effect, low, high, n_seeds, definition` and further
         `kind` ("ratio": null value 1; "difference": null value 0; "share" and "share below":
         against `margin` itself; "within": a ratio claimed not to exceed it), `margin, batch_size,
-        variant` (of a population, or None), `against` (a batch size, a variant, or None), `n_undetermined, p_value, p_holm,
-        other_targets` ({target: verdict}), `note` (a sentence such as a contradiction between
-        measures, or ""). Effects are oriented: above the null value (below it for "share below"
-        and "within") means that the claim holds.
+        variant` (of a population, or None), `against` (a batch size, a variant, or None),
+        `n_undetermined, p_value, p_holm, other_targets` ({target: verdict}), `note` (a sentence
+        such as a contradiction between measures, or ""). Effects are oriented: above the null value
+        (below it for "share below" and "within") means that the claim holds.
     recommendations
         For the fewest epochs first, then a program each.
     rules

@@ -56,7 +56,8 @@ def by_batch_size(evidence: Evidence) -> tuple[str, tuple[tuple[str, str], ...]]
         )
         for row in records(rows)
     )
-    return f"By batch size that is {_range(rows['success'])} of the starts.", details
+    each = f"At each batch size's own best rate that is {_range(rows['success'])} of the starts."
+    return each, details
 
 
 def own_by_batch_size(evidence: Evidence) -> pd.DataFrame:

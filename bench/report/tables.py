@@ -336,7 +336,7 @@ def measure_label(claim: dict[str, Any], n_train: int) -> str:
         name = f"Time in {claim['program']}"
     elif claim["claim"] == "C2":
         name = words.sentence(AXES.get(claim["axis"], claim["axis"]))
-    parts = [name, *([claim["variant"]] if claim["variant"] else [])]
+    parts = [name, *([words.variant_name(claim["variant"])] if claim["variant"] else [])]
     against, base = claim["against"], claim["base_batch_size"]
     if isinstance(against, str):
         parts.append(f"against {against}")
@@ -486,7 +486,7 @@ def _arm(claim: dict[str, Any], n_train: int) -> str:
         return f"at the rate tuned {words.with_batch(int(claim['base_batch_size']), n_train)}"
     if claim["variant"] is not None:
         against = f" against {claim['against']}" if claim["against"] else ""
-        return f"{claim['variant']}{against}"
+        return f"{words.variant_name(claim['variant'])}{against}"
     if isinstance(claim["against"], int | float):
         return f"against {words.batch_name(int(claim['against']), n_train)}"
     return words.with_batch(int(claim["batch_size"]), n_train)

@@ -28,6 +28,12 @@ def notes():
     return example_evidence("notes")
 
 
+@pytest.fixture(scope="module")
+def xor_study():
+    """Evidence of a study of populations in which failed networks were given longer."""
+    return example_evidence("xor")
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -264,7 +270,7 @@ def test_no_cell_of_a_csv_starts_a_formula(tmp_path):
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-@pytest.mark.parametrize("kind", ["digits", "notes"])
+@pytest.mark.parametrize("kind", ["digits", "xor_study"])
 def test_no_label_is_cut(kind, narrow, request):
     """All that is drawn lies within the figure, wide and narrow, title included."""
     cut = {}

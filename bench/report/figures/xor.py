@@ -439,7 +439,7 @@ def _share_axis(axes: Axes, which: str = "x") -> None:
     axis.set_major_locator(draw.few_ticks())
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
     if which == "x":
-        axes.set_xlabel("share of networks that learn XOR", loc="left")
+        axes.set_xlabel("share that learns XOR", loc="left")
 
 
 def xor_rates_data(evidence: Evidence) -> pd.DataFrame:
@@ -490,7 +490,7 @@ def xor_rates_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     limits = draw.finite_range(data["learning_rate"])
     for panel, (variant, cells) in zip(axes, variants, strict=True):
         panel.set_title(words.variant_name(str(variant)), loc="left", fontsize=8.5, pad=4)
-        draw.log_axis(panel, "x", *limits)
+        draw.log_axis(panel, "x", *limits, write=draw.plain)
         panel.set_ylim(0, 1.02)
         _share_axis(panel, "y")
         for batch_size, line in groups(cells, "batch_size"):
@@ -547,12 +547,12 @@ def xor_longer_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     height = (0.34 if narrow else 0.27) * (rows + 0.6) + margins.top + margins.bottom
     figure, (left, right) = draw.panels(2, narrow=narrow, height=height, margins=margins)
     times = int(data["times"].iloc[0])
-    draw.head(left, f"Failures of {own}", "share that learns after all, by cause")
+    draw.head(left, f"Failures of {own}", "share that learns after all")
     for place, row in enumerate(records(causes)):
         left.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.6)
         left.plot(row.share, place, "o", color=CAUSE_COLOURS.get(row.cause, draw.MUTED), ms=7)
         _beside(left, place, f"of {words.count(row.n)}")
-    draw.head(right, "All networks", f"hollow: budget; filled: {times} times as long")
+    draw.head(right, "All networks", f"filled: {times} times as long")
     colour = draw.OUTCOME_COLOURS["solved"]
     for place, row in enumerate(records(every)):
         right.plot([row.before, row.after], [place] * 2, color=colour, linewidth=2)
@@ -595,6 +595,14 @@ FIGURES = {
         "causes of failure of the others, by batch size, each at its own best learning rate. "
         "Line: 95% interval of the solved share.",
     ),
+    "xor_factors": FigureSpec(
+        xor_factors_data,
+        xor_factors_figure,
+        xor_factors_title,
+        "Share of networks that learn XOR, changed in one thing at a time; each at its best batch "
+        "size and learning rate, picked on other blocks. Line: 95% interval, where it is longer "
+        "than the point is wide; hollow and dashed: the network that nothing was changed in.",
+    ),
     "xor_success": FigureSpec(
         xor_success_data,
         xor_success_figure,
@@ -602,14 +610,6 @@ FIGURES = {
         "Share of networks that have learned XOR (all four right and loss below 0.1) by "
         "architecture, and the causes of failure of the rest, each at its best batch size and "
         "learning rate. Line: 95% interval of the solved share.",
-    ),
-    "xor_factors": FigureSpec(
-        xor_factors_data,
-        xor_factors_figure,
-        xor_factors_title,
-        "Share of networks that learn XOR, changed in one thing at a time; each at its best batch "
-        "size and learning rate, picked on other blocks. Line: 95% interval; hollow and dashed: "
-        "the network that nothing was changed in.",
     ),
     "xor_rates": FigureSpec(
         xor_rates_data,
