@@ -102,6 +102,14 @@ class Files:
         self.n = self.record["problem"]["n_train"]
         self.targets = self.record["targets"]
         self.rule = self.record["options"]["rule"]
+        self._by_rule = {self.rule: self}
+
+    def by(self, rule: str) -> Files:
+        """The same files, of which the runs by another update rule are looked at."""
+        if rule not in self._by_rule:
+            self._by_rule[rule] = Files(self.folder)
+            self._by_rule[rule].rule = rule
+        return self._by_rule[rule]
 
     def trajectories(self, rule: str) -> pd.DataFrame:
         """Runs by an update rule, a row an evaluation."""
@@ -212,10 +220,16 @@ class Files:
         return best if np.isfinite(time(best)) else max(sizes)
 
     def ratio(
-        self, a: tuple[int, float], b: tuple[int, float], axis: str, program: str, k: int = 1
+        self,
+        a: tuple[int, float],
+        b: tuple[int, float],
+        axis: str,
+        program: str,
+        k: int = 1,
+        files_b: Files | None = None,
     ) -> tuple[Triple, int]:
         """T_A / T_B by seed: median ratio, undetermined pairs counted against it; their number."""
-        both = self.of(*a).join(self.of(*b), rsuffix="_b", how="inner")
+        both = self.of(*a).join((files_b or self).of(*b), rsuffix="_b", how="inner")
         cost_a, cost_b = (self.per_example(axis, program, arm[0]) for arm in (a, b))
         ratios = []
         for row in both.to_dict("records"):
@@ -342,6 +356,15 @@ def scaled(files: Files, claim: dict[str, Any]) -> Triple:
     factor = size / base if claim["protocol"] == "linear" else np.sqrt(size / base)
     arms = (size, files.rates[base] * factor), (size, files.rates[size])
     return files.ratio(*arms, "epochs", "")[0]
+
+
+def by_rules(files: Files, claim: dict[str, Any]) -> Triple:
+    """R5, R6: T by one update rule over T by another at a batch size, each at its tuned rate."""
+    names = {"R5": ("sgd", "momentum"), "R6": ("adam", "adam_half_life")}[claim["claim"]]
+    ours, theirs = (files.by(name) for name in names)
+    size = claim["batch_size"]
+    arms = (size, ours.rates[size]), (size, theirs.rates[size])
+    return ours.ratio(*arms, "epochs", "", files_b=theirs)[0]
 
 
 def held_out(files: Files, claim: dict[str, Any]) -> Triple:
@@ -500,6 +523,8 @@ DEFINITIONS: dict[tuple[str, str], Callable[[Files, dict[str, Any]], Triple]] = 
     ("R3", "score at equal training loss"): held_out,
     ("R3", "best score"): held_out,
     ("R4", "seconds per sample"): beside_power,
+    ("R5", "momentum"): by_rules,
+    ("R6", "default beta2"): by_rules,
 }
 
 
