@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis import outcomes
 from bench.analysis.evidence import Evidence, Population, Recommendation
+from bench.analysis.rules import rule_tables
 from bench.analysis.stability import add_failures
 from bench.problems import Problem, load_problem
 from bench.problems.table import TableOptions, load_table
@@ -124,6 +125,7 @@ def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Ev
         generalization=_generalization(problem, sizes, best, rng),
         population=population,
         **({} if population else _tradeoff(problem, targets, seconds)),
+        **({} if population else _rules(outcomes, problem.n_train)),
         warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
     )
 
@@ -654,6 +656,20 @@ def _generalization(problem: Problem, sizes: Any, best: Any, rng: Any) -> pd.Dat
             rows.append((b, e, seed, score - late, score, score + late / 2, score + late, 12000))
     columns = ["batch_size", "learning_rate", "seed", "at_0", "at_1", "at_2", "best"]
     return pd.DataFrame(rows, columns=[*columns, "best_examples"])
+
+
+def _rules(outcomes, n):  # type: ignore[no-untyped-def]
+    """Momentum and both Adams at every other batch size: faster the larger the batch."""
+    sizes = sorted(set(outcomes.batch_size))
+    frames = [outcomes]
+    for name, most in (("momentum", 0.4), ("nesterov", 0.35), ("adam", 0.3)):
+        mine = outcomes[outcomes.batch_size.isin([*sizes[:-1:2], sizes[-1]])].assign(rule=name)
+        factor = most ** (np.log(mine.batch_size) / np.log(n))
+        hits = {hit: mine[hit] * factor for hit in ("hit_0", "hit_1", "hit_2")}
+        frames.append(mine.assign(**hits, learning_rate=mine.learning_rate / 8))
+    frames.append(frames[-1].assign(rule="adam_half_life"))
+    table, runs = rule_tables(pd.concat(frames, ignore_index=True), n)
+    return {"rules": table, "rule_runs": runs}
 
 
 def _tradeoff(problem, targets, seconds):  # type: ignore[no-untyped-def]
