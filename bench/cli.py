@@ -136,7 +136,10 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
         for one in PROBLEMS if subject == "all" else [subject]:
             click.echo(look(one, **given | more))
     elif subject == "all":
-        tell(study_all(finished=tell, **given))
+        done = study_all(finished=tell, **given)
+        tell(done)
+        if failed := done.record["failed"]:
+            raise RuntimeError(f"no results of {', '.join(failed)}: study each by its name to see why")
     else:
         tell(run_study(subject, **given))
 

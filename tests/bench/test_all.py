@@ -239,6 +239,19 @@ def test_the_command_prints_each_study_then_the_comparison(
     )
 
 
+def test_a_problem_without_results_is_a_failure_in_the_end(
+    done: Comparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The comparison of the others is printed, then the exit code is 3 and names the problem."""
+    lacking = Comparison(done.folder)
+    lacking.record = done.record | {"failed": {"digits": "no"}}
+    monkeypatch.setattr(all_problems, "study_all", lambda **_: lacking)
+    assert cli.run(["study", "all"]) == 3
+    printed, told = capsys.readouterr()
+    assert printed.endswith(f"{done.report}\n")
+    assert "no results of digits" in told
+
+
 # Verdicts side by side
 
 
