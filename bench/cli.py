@@ -139,7 +139,9 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
         done = study_all(finished=tell, **given)
         tell(done)
         if failed := done.record["failed"]:
-            raise RuntimeError(f"no results of {', '.join(failed)}: study each by its name to see why")
+            raise RuntimeError(
+                f"no results of {', '.join(failed)}: study each by its name to see why"
+            )
     else:
         tell(run_study(subject, **given))
 
