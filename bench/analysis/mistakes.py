@@ -43,7 +43,7 @@ ARM_COLUMNS = [
     "trained",
 ]
 STATE_EPOCHS = 1  # passes of the right update before directions are looked at
-DRAWN = 32  # batches drawn there, for each batch size
+DRAWN = 16  # batches drawn there, for each batch size
 MOST = 0.5  # share of runs that diverge, from which on a batch size counts as too large
 
 
@@ -290,7 +290,7 @@ def directions(
 ) -> pd.DataFrame:
     """How the mistaken updates differ from the right one, on the same batches from the same states.
 
-    States: each seed's network after one pass of the right update at `base`. 32 batches of each
+    States: each seed's network after one pass of the right update at `base`. 16 batches of each
     size are drawn there without replacement.
 
     Returns

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from bench.analysis.evidence import Evidence, Recommendation
-from bench.report import thumb, words
+from bench.analysis.mistakes import Mistakes
+from bench.report import mistake_words, thumb, words
 from bench.report.frames import records
 
 VERDICT_CLASSES = {
@@ -33,6 +34,8 @@ CLAIMS = {
     "C1": "Updating after each sample is noisy",
     "C2": "Updating after each sample is inefficient",
     "C3": "Updating after each sample hurts the stability of convergence",
+    "C4": "The solution is batch or mini-batch gradient descent with the averaged gradient",
+    "C5": "Averaging the errors first is a mistake and gives another update",
     "C6": "The 2-2-1 network does not always learn XOR, although it could",
     "C7": "An extra hidden layer solves that",
     "C8": "A learning rate that is too large overshoots, one that is too small learns slowly",
@@ -75,6 +78,12 @@ SHORT_MEASURES = {
     "best score": "at its best",
 }
 """The same in a few words, for headlines."""
+LABELS = thumb.LABELS | mistake_words.LABELS
+HEADLINES: dict[str, Callable[[Sequence[dict[str, Any]], Any], str]] = {
+    **thumb.HEADLINES,
+    **mistake_words.HEADLINES,
+}
+"""Claims whose measures, and whose sum, are said in their own words."""
 LEADING = {"C7": "solves"}
 """The measure whose verdict is the claim's own, where the others answer further questions."""
 ONE_QUESTION = ("C1", "C2", "C3")
@@ -329,8 +338,8 @@ def _adjective(claim: dict[str, Any]) -> str:
 
 def measure_label(claim: dict[str, Any], n_train: int) -> str:
     """What one verdict measures, in words: measure, axis or program, which arms, which rates."""
-    if claim["claim"] in thumb.LABELS:
-        return thumb.LABELS[claim["claim"]](claim, n_train)
+    if claim["claim"] in LABELS:
+        return LABELS[claim["claim"]](claim, n_train)
     name = MEASURES.get(claim["measure"], words.sentence(str(claim["measure"])))
     if claim["program"]:
         name = f"Time in {claim['program']}"
@@ -376,7 +385,7 @@ def _p(value: float) -> str:
     return "under 0.0001" if value < 1e-4 else words.number(value)
 
 
-def verdict_rows(evidence: Evidence) -> list[ClaimRow]:
+def verdict_rows(evidence: Evidence | Mistakes) -> list[ClaimRow]:
     """One row a claim, in the order of their numbers, with all its measures."""
     common = scales(evidence.claims)
     names = dict.fromkeys(claim["claim"] for claim in evidence.claims)
@@ -387,7 +396,7 @@ def verdict_rows(evidence: Evidence) -> list[ClaimRow]:
 
 
 def _claim_row(
-    claims: list[dict[str, Any]], common: dict[str, Scale], evidence: Evidence
+    claims: list[dict[str, Any]], common: dict[str, Scale], evidence: Evidence | Mistakes
 ) -> ClaimRow:
     """One claim's row."""
     n_train = evidence.problem.n_train
@@ -398,7 +407,7 @@ def _claim_row(
         shown = [claim for claim in claims if claim["batch_size"] in first]
         more = [claim for claim in claims if claim["batch_size"] not in first]
     overall = overall_verdict(claims)
-    summed_up = thumb.HEADLINES.get(claims[0]["claim"])
+    summed_up = HEADLINES.get(claims[0]["claim"])
     said = summed_up(claims, evidence) if summed_up else headline(claims, n_train)
     if claims[0]["claim"] == "R3":
         said = f"{said} {claims[0]['note']}".strip()
