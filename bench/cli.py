@@ -124,7 +124,8 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
     """Measure which batch size and learning rate to use for NAME or FILE.
 
     NAME is notes (XOR, quick), xor (XOR, all of it), digits, iris, wine, breast_cancer, diabetes,
-    or all; FILE a table (CSV, perhaps gzipped, or Parquet), which needs --target.
+    all, or mistakes (in averaging a batch); FILE a table (CSV, perhaps gzipped, or Parquet), which
+    needs --target.
     """
     from bench.all_problems import PROBLEMS, study_all
     from bench.study import dry_run as look

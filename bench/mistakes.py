@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import kernels
-from bench import view
-from bench.analysis.arms import Arm, Runs
+from bench import report, view
+from bench.analysis.arms import Arm
 from bench.analysis.claims.mistakes import mistake_claims
 from bench.analysis.mistakes import (
     Mistakes,
@@ -37,7 +39,7 @@ from bench.analysis.outcomes import diverged_runs
 from bench.analysis.stability import add_failures
 from bench.analysis.time_to_target import MIDDLE, pick_table
 from bench.errors import InputError
-from bench.experiments import plan
+from bench.experiments import BlockResult, plan, run_block
 from bench.experiments.mistakes import (
     ERROR,
     LEFTOVER,
@@ -49,24 +51,48 @@ from bench.experiments.mistakes import (
     run_tasks,
 )
 from bench.experiments.mistakes import train as train_task
-from bench.experiments.progress import Reporter
+from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels
-from bench.experiments.store import Store
+from bench.experiments.store import Store, unwritable
 from bench.options import Options, arms
 from bench.problems import Problem, load_problem
+from bench.report import mistakes as page
+from bench.report.figures import mistakes as figures
 from bench.stages import Training, duration, find_targets, widen
+from bench.study import Study
 
 NAME = "mistakes"
 # One sigmoid output, as in the notes: an error is one number y_hat - y. And 455 samples, so that
-# averaged errors, which NumPy must train, can be given a search of rates as wide as the right update
+# averaged errors, which NumPy must train, get as wide a search of rates as averaged gradients
 SUBJECT = "breast_cancer"
 XOR_BATCH_SIZES = (2, 4)  # at 1 nothing is averaged
+XOR_PAIRS = tuple((mistake, size) for mistake in (RIGHT, ERROR) for size in XOR_BATCH_SIZES)
 XOR_RATES = (0.125, 0.25, 0.5, 1.0)
 XOR_SEEDS = 8  # times as many as of the data: 2-2-1 networks learn XOR seldom
 RUNS = 64  # of a task, at most: their parameters stay in the processor's cache
+PROBED = 200  # updates by which the time that training takes is foreseen
+FEW_SEEDS = 6  # fewer bound a median on neither side
 OPTIONS = ("seeds", "batch_sizes", "workers", "out")
 
 Done = list[tuple[Task, Trained]]
+Pair = tuple[str, int]
+
+TEXT, WHOLE, NUMBER = pa.string(), pa.int64(), pa.float64()
+RUNS_SCHEMA = pa.schema(
+    [
+        ("problem", TEXT),
+        ("mistake", TEXT),
+        ("batch_size", WHOLE),
+        ("learning_rate", NUMBER),
+        ("seed", WHOLE),
+        ("role", TEXT),
+        ("examples", WHOLE),
+        ("updates", WHOLE),
+        ("loss", NUMBER),
+        ("accuracy", NUMBER),
+        ("diverged", pa.bool_()),
+    ]
+)
 
 
 @dataclass
@@ -130,7 +156,8 @@ def checked(options: Mapping[str, Any]) -> Options:
     Raises
     ------
     InputError
-        For an option that it does not take, and for what `Options` refuses.
+        For an option that it does not take, for batch sizes at which nothing is averaged, and for
+        what `Options` refuses.
     """
     settings = Options.of(options)
     others = [name for name, value in options.items() if value is not None and name not in OPTIONS]
@@ -138,6 +165,8 @@ def checked(options: Mapping[str, Any]) -> Options:
         raise InputError(
             f"{others[0]} is no option of the study {NAME}, which takes {', '.join(OPTIONS)}"
         )
+    if settings.batch_sizes is not None and set(settings.batch_sizes) == {1}:
+        raise InputError("batch_sizes: at 1 nothing is averaged, give a larger one as well")
     return settings
 
 
@@ -160,20 +189,23 @@ def prepare(settings: Options, progress: Reporter) -> Trainings:
 def train(trainings: Trainings) -> None:
     """Train everything: a search of rates on the tuning seeds, then the reporting ones."""
     right = trainings.right
-    compile_kernels(right.problem, right.rule, right.progress)
     rates = plan.coarse_rates(right.rule)
     find_targets(right, rates)
     tuning = of_role(right.seeds, "tune")
     right.run("coarse rates", dict.fromkeys(right.batch_sizes, rates), tuning)
     widen(right, right.batch_sizes, tuning)
-    averaged = [size for size in right.batch_sizes if size > 1]
-    trainings.run(
-        "rates for averaged errors",
-        [one for size in averaged for one in tasks(trainings.problem, ERROR, size, tuning, rates)],
-    )
+    trainings.run("rates for averaged errors", error_search(trainings))
     report_right(trainings)
     report_mistakes(trainings)
     train_xor(trainings)
+
+
+def error_search(trainings: Trainings) -> list[Task]:
+    """Return the tasks that search the rates for averaged errors."""
+    right, rates = trainings.right, plan.coarse_rates(trainings.right.rule)
+    tuning = of_role(right.seeds, "tune")
+    averaged = [size for size in right.batch_sizes if size > 1]
+    return [one for size in averaged for one in tasks(right.problem, ERROR, size, tuning, rates)]
 
 
 def of_role(seeds: Sequence[int], role: str) -> tuple[int, ...]:
@@ -236,20 +268,23 @@ def report_mistakes(trainings: Trainings) -> None:
     )
 
 
+def xor_tasks(trainings: Trainings, rates: Mapping[Pair, Iterable[float]], role: str) -> list[Task]:
+    """Return the tasks that train XOR's seeds of a role at these rates."""
+    seeds = of_role(trainings.xor_seeds, role)
+    return [one for pair, some in rates.items() for one in tasks(trainings.xor, *pair, seeds, some)]
+
+
 def train_xor(trainings: Trainings) -> None:
     """Train XOR with averaged gradients and with averaged errors, each at its own best rate."""
-    problem, seeds = trainings.xor, trainings.xor_seeds
-    pairs = [(mistake, size) for mistake in (RIGHT, ERROR) for size in XOR_BATCH_SIZES]
-    tuning, reporting = (of_role(seeds, role) for role in ("tune", "report"))
-    search = [one for pair in pairs for one in tasks(problem, *pair, tuning, XOR_RATES)]
-    trainings.run_xor("rates for XOR", search)
-    best = trainings.xor_outcomes().groupby(["mistake", "batch_size"])[
-        ["role", "learning_rate", "solved"]
-    ]
-    rates = {pair: xor_pick(best.get_group(pair)) for pair in pairs}
     trainings.run_xor(
-        "XOR", [one for pair in pairs for one in tasks(problem, *pair, reporting, [rates[pair]])]
+        "rates for XOR", xor_tasks(trainings, dict.fromkeys(XOR_PAIRS, XOR_RATES), "tune")
     )
+    runs = trainings.xor_outcomes()
+    best = {
+        pair: [xor_pick(runs[(runs.mistake == pair[0]) & (runs.batch_size == pair[1])])]
+        for pair in XOR_PAIRS
+    }
+    trainings.run_xor("XOR", xor_tasks(trainings, best, "report"))
 
 
 def analyse(trainings: Trainings) -> Mistakes:
@@ -258,10 +293,12 @@ def analyse(trainings: Trainings) -> Mistakes:
     planned, targets = study_arms(trainings), problem.targets or ()
     runs = by_mistake(trainings.outcomes())
     rows = summary(runs, planned, problem, targets)
-    middle = rows[rows.target == targets[MIDDLE]]
+    summed = rows[(rows.mistake == SUM) & (rows.target == targets[MIDDLE])]
     kept = bases(sizes, problem.n_train)
     right = planned[(planned.mistake == RIGHT) & (planned.batch_size == kept[-1])]
     base = Arm(kept[-1], float(right.learning_rate.iloc[0]))
+    with threadpool_limits(1):  # its last bits do not depend on the number of cores
+        turned = directions(problem, base, trainings.right.reporting, sizes)
     xor_rows = trainings.xor_outcomes()
     found = Mistakes(
         problem=problem,
@@ -271,9 +308,248 @@ def analyse(trainings: Trainings) -> Mistakes:
         outcomes=runs,
         arms=planned,
         summary=rows,
-        onsets=onsets(middle[middle.mistake == SUM]),
-        directions=directions(problem, base, trainings.right.reporting, sizes),
+        onsets=onsets(summed),
+        directions=turned,
         solved=xor_solved(xor_rows),
         xor_outcomes=xor_rows,
+        warnings=(*trainings.right.warnings, *trainings.right.store.warnings, *told(trainings)),
     )
     return replace(found, claims=mistake_claims(found))
+
+
+def told(trainings: Trainings) -> list[str]:
+    """Return what the reader must know beforehand."""
+    n = len(trainings.right.reporting)
+    found = []
+    if n < FEW_SEEDS:
+        found.append(
+            f"With {n} reporting seeds a median has no 95% interval: most verdicts are undecided."
+        )
+    rows = trainings.outcomes()
+    picks = pick_table(add_failures(rows[rows.mistake == ERROR]), trainings.problem.n_train, MIDDLE)
+    short = picks[picks.at_edge & np.isfinite(picks.median_examples)].batch_size.tolist()
+    if short:
+        found.append(
+            "The best rate for averaged errors lies at the edge of those tried at batch size "
+            f"{', '.join(map(str, short))}: a better one may lie beyond."
+        )
+    return found
+
+
+def seconds_needed(trainings: Trainings) -> float:
+    """Predict the seconds that all of the training takes, from the speed of small parts of it.
+
+    What is stored already is not looked for.
+    """
+    right, rates = trainings.right, plan.coarse_rates(trainings.right.rule)
+    block = plan.pilot(right.problem, right.rule, rates)[0]
+    began = perf_counter()
+    run_block(right.problem, block)
+    cost = (perf_counter() - began) / block.work(right.problem)
+    # The few rates of a reporting seed fill a block as 16 of a tuning seed do
+    blocks = right.grid(dict.fromkeys(right.batch_sizes, rates), right.seeds)
+    seconds = cost * sum(one.work(right.problem) for one in blocks)
+    for problem, planned in (
+        (right.problem, error_search(trainings) + foreseen(trainings)),
+        (
+            trainings.xor,
+            xor_tasks(trainings, dict.fromkeys(XOR_PAIRS, XOR_RATES), "tune")
+            + xor_tasks(trainings, dict.fromkeys(XOR_PAIRS, XOR_RATES[:1]), "report"),
+        ),
+    ):
+        epochs = -(-PROBED // plan.updates_per_epoch(problem.n_train, planned[0].batch_size))
+        few = replace(planned[0], epochs=epochs, checkpoints=(0, epochs * problem.n_train))
+        began = perf_counter()
+        train_task(problem, few)
+        cost = (perf_counter() - began) / few.work(problem)
+        seconds += cost * sum(task.work(problem) for task in planned)
+    return seconds / right.workers
+
+
+def foreseen(trainings: Trainings) -> list[Task]:
+    """Return tasks as many and as long as those of the reporting seeds, before rates are known."""
+    right, rates = trainings.right, plan.coarse_rates(trainings.right.rule)
+    return [
+        one
+        for mistake, n_rates in ((SUM, 2), (ERROR, 2), (MEANS, 1), (LEFTOVER, 1))
+        for size in right.batch_sizes
+        if size > 1
+        for one in tasks(right.problem, mistake, size, right.reporting, rates[:n_rates])
+    ]
+
+
+def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> MistakesStudy:
+    """Train the mistakes beside the right update, and report what came out.
+
+    Parameters
+    ----------
+    progress
+        Told how far it is; None for a bar or plain lines on standard error.
+    **options
+        `seeds`, `batch_sizes`, `workers` and `out` of `Options`.
+
+    Returns
+    -------
+    The study in OUT/mistakes.
+
+    Raises
+    ------
+    InputError
+        For another option, or a value that makes no sense.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM; what was trained is kept.
+    """
+    settings = checked(options)
+    trainings = prepare(settings, progress or reporter())
+    right = trainings.right
+    compile_kernels(right.problem, right.rule, right.progress)
+    seconds = duration(seconds_needed(trainings))
+    right.progress.say(f"Training takes about {seconds} on {right.workers} cores, if none is done.")
+    train(trainings)
+    mistakes = analyse(trainings)
+    right.progress.say("Writing the report.")
+    return publish(trainings, mistakes, settings)
+
+
+def dry_run(**options: Any) -> str:
+    """Return the plan and how long it takes, as text; parameters and errors of `study_mistakes`."""
+    trainings = prepare(checked(options), Silent())
+    right, xor = trainings.right, trainings.xor
+    compile_kernels(right.problem, right.rule, right.progress)
+    seconds = duration(seconds_needed(trainings))
+    sizes = ", ".join(map(str, right.batch_sizes))
+    return "\n".join(
+        [
+            page.SUBJECT,
+            "",
+            f"Data: {right.problem.title}; batch sizes: {sizes}; seeds: {len(right.seeds)}",
+            f"{xor.title}; batch sizes: {', '.join(map(str, XOR_BATCH_SIZES))}; networks: "
+            f"{len(trainings.xor_seeds)}",
+            f"It takes about {seconds} of training on {right.workers} cores.",
+        ]
+    )
+
+
+def publish(trainings: Trainings, mistakes: Mistakes, settings: Options) -> MistakesStudy:
+    """Write the study's files; put them, when all are there, in place of an earlier study's."""
+    store = trainings.right.store
+    folder = store.new_view(NAME)
+    record = study_record(trainings, mistakes, settings)
+    try:
+        footer = {"study": record["id"]}
+        view.write_parquet(folder / "runs.parquet", RUNS_SCHEMA, run_tables(trainings), footer)
+        summary_table(mistakes).to_csv(folder / "summary.csv", index=False)
+        view.write_json(folder / "claims.json", mistakes.claims)
+        page.write(mistakes, folder, view.facts(record))
+        view.write_json(folder / "study.json", record)
+        folder = store.publish(folder, NAME)
+        report.index.write(store.out)
+    except OSError as error:
+        raise unwritable(store.out / NAME, error) from None
+    return MistakesStudy(folder)
+
+
+def study_record(trainings: Trainings, mistakes: Mistakes, settings: Options) -> dict[str, Any]:
+    """Return the content of study.json: everything needed to run the study again."""
+    right, problem = trainings.right, trainings.problem
+    keys = [block.key(problem) for block in (*right.pilot, *right.blocks)]
+    keys += [task.key(problem) for task, _ in trainings.done]
+    keys += [task.key(trainings.xor) for task, _ in trainings.xor_done]
+    inputs = view.inputs(problem)
+    identity = json.dumps([NAME, inputs, settings.stored(), keys])
+    return {
+        "study": NAME,
+        "id": hashlib.sha256(identity.encode()).hexdigest(),
+        "title": page.SUBJECT,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "command": settings.command(NAME),
+        "options": settings.stored(),
+        "problem": {"name": problem.name, "n_train": problem.n_train, "xor": trainings.xor.title},
+        "inputs": inputs,
+        "versions": view.versions(),
+        "machine": view.machine(),
+        "seeds": right.seeds,
+        "xor_seeds": len(trainings.xor_seeds),
+        "targets": mistakes.targets,
+        "batch_sizes": right.batch_sizes,
+        "arms": mistakes.arms.to_dict("records"),
+        "stages": right.stages,
+        "told": [*right.told, *mistakes.warnings],
+        "answer": page.terminal_summary(mistakes),
+        "blocks": keys,
+    }
+
+
+def summary_table(mistakes: Mistakes) -> pd.DataFrame:
+    """Return the rows of summary.csv: of the data by target, then of XOR."""
+    solved = mistakes.solved.assign(problem=mistakes.xor.name, protocol="tuned")
+    return pd.concat([mistakes.summary, solved], ignore_index=True)
+
+
+def run_tables(trainings: Trainings) -> Iterator[pa.Table]:
+    """Yield the rows of runs.parquet: a row per run and evaluation, the right update first."""
+    problem = trainings.problem
+    for block, result in trainings.right.results():
+        seeds, points = (block.seed,), tuple(result.examples.tolist())
+        task = Task(RIGHT, block.batch_size, seeds, block.learning_rates, block.epochs, points)
+        yield run_rows(problem, task, result, diverged_runs(problem, result))
+    for subject, done in ((problem, trainings.done), (trainings.xor, trainings.xor_done)):
+        for task, trained in done:
+            yield run_rows(subject, task, trained, trained.diverged)
+
+
+def run_rows(
+    problem: Problem, task: Task, result: BlockResult | Trained, diverged: NDArray[np.bool_]
+) -> pa.Table:
+    """Return the rows of a task's runs, (seeds, rates); `diverged` is what befell each."""
+    n_runs, n_points = diverged.size, len(result.examples)
+    seeds = np.repeat(task.seeds, len(task.learning_rates))
+
+    def per_run(values: Any) -> Any:
+        return np.repeat(np.asarray(values), n_points)
+
+    columns = {
+        "problem": per_run([problem.name] * n_runs),
+        "mistake": per_run([task.mistake] * n_runs),
+        "batch_size": per_run([task.batch_size] * n_runs),
+        "learning_rate": per_run(np.tile(task.learning_rates, len(task.seeds))),
+        "seed": per_run(seeds),
+        "role": per_run([plan.role(int(seed)) for seed in seeds]),
+        "examples": np.tile(result.examples, n_runs),
+        "updates": np.tile(result.updates, n_runs),
+        "loss": result.loss.ravel(),
+        "accuracy": result.score.ravel(),
+        "diverged": per_run(diverged.ravel()),
+    }
+    return pa.Table.from_pydict(columns, schema=RUNS_SCHEMA)
+
+
+class MistakesStudy(Study):
+    """A finished study of mistakes, as its files tell it.
+
+    Parameters
+    ----------
+    folder
+        OUT/mistakes.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no study.
+    """
+
+    figure_specs = figures.FIGURES
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The data on which mistakes are made; XOR is `load_problem("notes")`.
+
+        Raises
+        ------
+        InputError
+            Where the data are not those of the study any more.
+        """
+        known = load_problem(self.record["problem"]["name"])
+        if known.content_hash() != self.record["inputs"]["problem"]:
+            raise InputError(f"{self.folder}: the data of {known.name!r} have changed")
+        return replace(known, targets=tuple(self.record["targets"]))

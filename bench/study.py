@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 EXAMPLES_BUDGET = 2**20
 NEARBY = (1.25, 1.0, 0.8)  # times a given target loss: the three targets, descending
 ALL = "all"  # the name of the study of all problems
+MISTAKES = "mistakes"  # that of mistakes in averaging a batch
 
 __all__ = ["Options", "Study", "load", "prune", "study"]
 
@@ -69,8 +70,8 @@ def study(
     Parameters
     ----------
     problem
-        A name in `bench.problems.PROBLEMS`, "all" (`bench.all_problems`), a table (file or data
-        frame), or a problem.
+        A name in `bench.problems.PROBLEMS`, "all" (`bench.all_problems`), "mistakes"
+        (`bench.mistakes`), a table (file or data frame), or a problem.
     progress
         Told how far it is; None for a bar or plain lines on standard error.
     **options
@@ -91,6 +92,10 @@ def study(
         from bench.all_problems import study_all  # which imports this module
 
         return study_all(progress=progress, **options)
+    if isinstance(problem, str) and problem == MISTAKES:
+        from bench.mistakes import study_mistakes  # which imports this module
+
+        return study_mistakes(progress=progress, **options)
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     clock = Clock(settings.budget_seconds)
     training = prepare(problem, settings, progress or reporter())
@@ -128,6 +133,10 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
 
     Parameters and errors are those of `study`; nothing is written.
     """
+    if isinstance(problem, str) and problem == MISTAKES:
+        from bench import mistakes  # which imports this module
+
+        return mistakes.dry_run(**options)
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     training = prepare(problem, settings, Silent())
     subject, rates = training.problem, settings.learning_rates
@@ -453,11 +462,15 @@ def load(path: str | Path) -> Study:
         Where the folder holds no study.
     """
     done = Study(Path(path))
-    if done.record["study"] != ALL:
-        return done
-    from bench.all_problems import Comparison  # which imports this module
+    if done.record["study"] == ALL:
+        from bench.all_problems import Comparison  # which imports this module
 
-    return Comparison(done.folder)
+        return Comparison(done.folder)
+    if done.record["study"] == MISTAKES:
+        from bench.mistakes import MistakesStudy  # which imports this module
+
+        return MistakesStudy(done.folder)
+    return done
 
 
 def prune(out: str | Path = "results") -> int:
