@@ -69,7 +69,8 @@ XOR_BATCH_SIZES = (2, 4)  # at 1 nothing is averaged
 XOR_PAIRS = tuple((mistake, size) for mistake in (RIGHT, ERROR) for size in XOR_BATCH_SIZES)
 XOR_RATES = (0.125, 0.25, 0.5, 1.0)
 XOR_SEEDS = 8  # times as many as of the data: 2-2-1 networks learn XOR seldom
-RUNS = 64  # of a task, at most: their parameters stay in the processor's cache
+# Runs of a task, at most, and parameters of all of them: 1 MiB, near to the processor
+RUNS, PARAMETERS = 256, 2**17
 PROBED = 200  # updates by which the time that training takes is foreseen
 FEW_SEEDS = 6  # fewer bound a median on neither side
 OPTIONS = ("seeds", "batch_sizes", "workers", "out")
@@ -223,7 +224,7 @@ def tasks(
     points = kernels.checkpoint_grid(problem.n_train, total).tolist()
     if problem.updates_budget is not None:  # XOR, where the end counts
         points = [0, *plan.halvings(problem, size), total]
-    each = max(1, RUNS // len(rates))
+    each = max(1, min(RUNS, PARAMETERS // problem.network.n_params) // len(rates))
     return [
         Task(mistake, size, tuple(seeds[i : i + each]), rates, epochs, tuple(points))
         for i in range(0, len(seeds), each)

@@ -373,7 +373,7 @@ def read(problem: Problem, task: Task, store: Store) -> Trained | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if str(file["key"]) != key:
                 raise ValueError("the file holds another task")
             return Trained(**{field.name: file[field.name] for field in fields(Trained)})

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.intervals import VERDICTS
 from bench.analysis.mistakes import EQUAL, Mistakes
 from bench.experiments.mistakes import ERROR, LEFTOVER, MEANS, RIGHT, SUM
 from bench.report import words
@@ -25,16 +26,16 @@ NAMES = {
 }
 """What was done, in the order of the page: the right update first."""
 MEASURES = {
-    "sum diverges": "Runs that diverge with summed gradients",
-    "sum takes longer": "Passes with summed gradients",
-    MEANS: "Passes with averages of parts of 5 to 3",
-    LEFTOVER: "Passes with one sample left over",
+    "sum diverges": "Diverged runs with sums",
+    "sum takes longer": "Passes with sums",
+    MEANS: "Passes, parts of 5 to 3",
+    LEFTOVER: "Passes, one sample left over",
     "averaged error takes longer": "Passes with averaged errors",
-    "averaged error fails": "Runs kept from the target by averaged errors",
-    "XOR": "XOR networks kept from learning by averaged errors",
+    "averaged error fails": "Targets missed with averaged errors",
+    "XOR": "XOR not learned with averaged errors",
 }
 """What verdicts measure."""
-OWN_RATE = {"shared": "at the rate tuned for averaged gradients", "tuned": "at their own best rate"}
+RATES = {"shared": "at the averaged gradients' rate", "tuned": "at their own best rate"}
 
 
 def label(claim: Claim, n_train: int) -> str:
@@ -47,7 +48,7 @@ def label(claim: Claim, n_train: int) -> str:
         base = words.with_batch(int(claim["base_batch_size"]), n_train)
         parts.append(f"at the rate tuned {base}")
     elif claim["measure"].startswith("averaged error"):
-        parts.append(OWN_RATE[claim["protocol"]])
+        parts.append(RATES[claim["protocol"]])
     return ", ".join(parts)
 
 
@@ -69,10 +70,11 @@ def _kind(measure: str) -> str:
 
 def _told(kind: str, verdicts: Sequence[str]) -> str:
     """Verdicts of one kind, with counts where they differ."""
-    counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
-    if len(counts) == 1:
+    if len(set(verdicts)) == 1:
         return f"{kind}: {verdicts[0]}"
-    return f"{kind}: {words.join(f'{verdict} {count} times' for verdict, count in counts.items())}"
+    counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS if verdict in verdicts}
+    told = (f"{verdict} {count} of {len(verdicts)} times" for verdict, count in counts.items())
+    return f"{kind}: {words.join(told)}"
 
 
 LABELS: dict[str, Callable[[Claim, int], str]] = {"C4": label, "C5": label}
@@ -115,9 +117,9 @@ def rate_sentence(mistakes: Mistakes) -> str:
     summed, averaged = (
         rows[rows.mistake == name].sort_values("batch_size") for name in (SUM, EQUAL)
     )
+    start = float(mistakes.onsets.onset.iloc[0])
     return (
-        f"With the rate tuned {base} kept for all batch sizes, summed gradients "
-        f"{_diverge(summed, float(mistakes.onsets.onset.iloc[0]))}, and averaged ones "
+        f"At the rate tuned {base}, summed gradients {_diverge(summed, start)}; averaged ones "
         f"{_slow(averaged)}."
     )
 
@@ -129,8 +131,7 @@ def _diverge(summed: pd.DataFrame, start: float) -> str:
         where = words.with_batch(last.batch_size, last.n_train)
         return f"do not make most runs diverge ({share(last, 'diverged')} {where})"
     first = next(records(summed[summed.batch_size == start]))
-    where = from_on(int(start), last.n_train)
-    return f"make training diverge {where} ({share(first, 'diverged')} of the runs there)"
+    return f"diverge {from_on(int(start), last.n_train)} ({share(first, 'diverged')} of the runs)"
 
 
 def _slow(averaged: pd.DataFrame) -> str:
@@ -139,10 +140,10 @@ def _slow(averaged: pd.DataFrame) -> str:
     last = next(records(averaged.tail(1)))
     if missed is None:
         where = words.with_batch(last.batch_size, last.n_train)
-        return f"take {words.times(*interval(last), 'many passes')} as at a tuned rate {where}"
+        return f"take {words.times(*interval(last), 'many passes')} {where} as at the best rate"
     first = next(records(averaged[averaged.batch_size == missed]))
     where = from_on(missed, last.n_train)
-    return f"are too slow for the target {where} (reached by {share(first, 'success')} there)"
+    return f"are too slow {where} ({share(first, 'success')} reach the target)"
 
 
 def interval(row: Any) -> tuple[float, float, float]:

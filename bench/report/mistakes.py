@@ -189,7 +189,7 @@ def method(mistakes: Mistakes) -> dict[str, list[str]]:
             "The batch in two parts of 5 to 3, or of all samples but one and that one; each part "
             "averaged, and the two averages with equal weight, at the rate tuned for averaged "
             "gradients. Batches are random, so that no sample is favoured in the long run: what "
-            "remains is noise, as much as that of a batch of 0.94 times the size, or of 4."
+            "remains is noise, as much as that of a batch of 0.94 times the size, or of about 4."
         ],
         "Seeds": [
             "A seed fixes initial weights and orders, the same for every mistake, batch size and "

@@ -238,7 +238,8 @@ def mistaken_gradients_figure(data: pd.DataFrame, narrow: bool = False) -> Figur
     sizes, n_train = sorted(set(data["batch_size"])), int(data["n_train"].iloc[0])
     draw.head(cosine, "Direction", "cosine to the right update")
     draw.head(difference, "Error", "length of the difference over that of the right update")
-    cosine.set_ylim(min(0.0, float(data["cosine_low"].min())) - 0.03, 1.06)
+    lowest = data[["cosine", "cosine_low"]].to_numpy(float)
+    cosine.set_ylim(min(0.0, float(lowest[np.isfinite(lowest)].min())) - 0.03, 1.06)
     cosine.yaxis.set_major_locator(draw.few_ticks())
     ends: dict[str, list[draw.EndLabel]] = {"cosine": [], "difference": []}
     for panel in (cosine, difference):
@@ -289,7 +290,7 @@ def mistakes_xor_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     axes.set_yticks(np.arange(len(rows)), labels)
     axes.tick_params(axis="y", labelcolor=draw.INK)
     highest = float(data["success_high"].max())
-    axes.set(xlim=(0, min(1.0, highest * 1.15)), ylim=(-0.6, len(rows) - 0.4))
+    axes.set(xlim=(-0.02 * highest, min(1.0, highest * 1.15)), ylim=(-0.6, len(rows) - 0.4))
     axes.xaxis.set_major_locator(draw.few_ticks())
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
     axes.set_xlabel("networks that learn XOR", loc="left")
@@ -311,9 +312,9 @@ FIGURES: dict[str, FigureSpec] = {
         mistakes_figure,
         mistakes_title,
         "Passes to the target over those of averaged gradients at the same batch size: the median "
-        "ratio by seed. Sums and the one rate for all take the rate tuned at the smallest batch "
-        "size, averaged errors their own best rate, means of means the rate tuned for averaged "
-        "gradients.",
+        "ratio by seed. Sums and the one rate for all take the rate tuned per sample (else that of "
+        "the batch size nearest to 32), averaged errors their own best rate, means of means the "
+        "rate tuned for averaged gradients.",
     ),
     "mistake_times": FigureSpec(
         mistake_times_data,
@@ -332,7 +333,7 @@ FIGURES: dict[str, FigureSpec] = {
         "The update that each mistake gives against the right one, on the same batches from the "
         "same weights (after one pass with averaged gradients): means over seeds, 95% interval. "
         "One sample left over weighs as much as all others together, so that a batch of any size "
-        "is as noisy as one of 4.",
+        "is about as noisy as one of 4.",
     ),
     "mistakes_xor": FigureSpec(
         mistakes_xor_data,
