@@ -247,17 +247,22 @@ def mistaken_gradients_figure(data: pd.DataFrame, narrow: bool = False) -> Figur
     draw.log_axis(difference, "y", *draw.finite_range(data["difference"], pad=1.4), draw.plain)
     for name, rows in data.groupby("mistake", sort=False):
         for panel, value in ((cosine, "cosine"), (difference, "difference")):
-            colour, shown = COLOURS[str(name)], rows[rows[value] > 0]
-            size = shown["batch_size"]
-            draw.band(panel, size, shown[f"{value}_low"], shown[f"{value}_high"], colour)
-            panel.plot(size, shown[value], "o-", color=colour, ms=3.2, lw=1.6)
-            text = NAMES[str(name)].replace(", ", "\n")
-            end = shown.iloc[-1]
-            ends[value].append(draw.EndLabel(end["batch_size"], end[value], text, colour))
+            shown = rows if value == "cosine" else rows[rows[value] > 0]  # on a log axis
+            if len(shown):
+                ends[value].append(_direction(panel, shown, value, str(name)))
     for panel, value in ((cosine, "cosine"), (difference, "difference")):
         draw.end_labels(panel, ends[value], size=8)
     draw.seeds_note(figure, data["n_seeds"])
     return figure
+
+
+def _direction(axes: Axes, rows: pd.DataFrame, value: str, name: str) -> draw.EndLabel:
+    """One mistake's line of `value` with its interval."""
+    colour, size = COLOURS[name], rows["batch_size"]
+    draw.band(axes, size, rows[f"{value}_low"], rows[f"{value}_high"], colour)
+    axes.plot(size, rows[value], "o-", color=colour, ms=3.2, lw=1.6)
+    end = rows.iloc[-1]
+    return draw.EndLabel(end["batch_size"], end[value], NAMES[name].replace(", ", "\n"), colour)
 
 
 def mistakes_xor_data(mistakes: Mistakes) -> pd.DataFrame:
