@@ -237,7 +237,7 @@ def mistaken_gradients_figure(data: pd.DataFrame, narrow: bool = False) -> Figur
     figure, (cosine, difference) = draw.panels(2, narrow=narrow, height=3.2, margins=margins)
     sizes, n_train = sorted(set(data["batch_size"])), int(data["n_train"].iloc[0])
     draw.head(cosine, "Direction", "cosine to the right update")
-    draw.head(difference, "Error", "length of the difference over that of the right update")
+    draw.head(difference, "Error", "length of the difference; the right update has 1")
     lowest = data[["cosine", "cosine_low"]].to_numpy(float)
     cosine.set_ylim(min(0.0, float(lowest[np.isfinite(lowest)].min())) - 0.03, 1.06)
     cosine.yaxis.set_major_locator(draw.few_ticks())
@@ -285,7 +285,7 @@ def mistakes_xor_title(data: pd.DataFrame) -> str:
 
 def mistakes_xor_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """A row for each update and batch size: the share of 2-2-1 networks that learn XOR."""
-    margins = draw.Margins(left=1.9 if not narrow else 1.62, right=0.9, top=0.3, bottom=0.5)
+    margins = draw.Margins(left=1.72 if narrow else 1.9, right=0.5, top=0.4)
     height = 0.42 * len(data) + margins.top + margins.bottom
     figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, width=7.4)
     axes.grid(visible=False)
@@ -298,7 +298,7 @@ def mistakes_xor_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     axes.set(xlim=(-0.02 * highest, min(1.0, highest * 1.15)), ylim=(-0.6, len(rows) - 0.4))
     axes.xaxis.set_major_locator(draw.few_ticks())
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-    axes.set_xlabel("networks that learn XOR", loc="left")
+    draw.head(axes, "Networks that learn XOR")
     for place, row in enumerate(records(rows)):
         colour = COLOURS[row.mistake]
         axes.plot([row.success_low, row.success_high], [place] * 2, color=colour, lw=2.2)
