@@ -38,7 +38,8 @@ HIDDEN = 32
 LEAST_TABLE = 10  # rows
 # Folders of the program's own studies and files
 RESERVED = (
-    "notes", "digits", "iris", "wine", "breast_cancer", "diabetes", "all", "reference", "history",
+    "notes", "xor", "digits", "iris", "wine", "breast_cancer", "diabetes", "all", "mistakes",
+    "reference", "history",
 )  # fmt: skip
 
 
