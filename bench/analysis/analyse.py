@@ -243,9 +243,7 @@ class NoiseTables(NamedTuple):
 
 # The products are small: threads of BLAS wait for each other longer than they compute
 @threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
-def noise_tables(
-    problem: Problem, runs: Runs, tuned: Sequence[Arm], base: int
-) -> NoiseTables:
+def noise_tables(problem: Problem, runs: Runs, tuned: Sequence[Arm], base: int) -> NoiseTables:
     """Gradient noise along the base arm's runs, and uphill shares of B = 1, B_0 and full batch.
 
     Empty for a population, and the shares for rules other than plain gradient descent (a single
