@@ -124,6 +124,7 @@ def example_evidence(kind: str = "digits", problem: Problem | None = None) -> Ev
         powers=_powers(n, rng) if population is None else pd.DataFrame(),
         generalization=_generalization(problem, sizes, best, rng),
         population=population,
+        **({} if population else _noise_scale(n)),
         **({} if population else _tradeoff(problem, targets, seconds)),
         **({} if population else _rules(outcomes, problem.n_train)),
         warnings=("At B = 1437 the pick is the largest rate tried.",) if kind == "digits" else (),
@@ -371,6 +372,37 @@ def _noise(n: int, sizes: Any, rng: np.random.Generator) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _noise_scale(n: int) -> dict[str, pd.DataFrame]:
+    """Noise scales that grow by 1.9 from state to state, up to states that identify none."""
+
+    def scale(g2: float) -> dict[str, Any]:
+        s2, signal = 40.0, g2 - 40.0 / n
+        known = signal > 0
+        return {
+            "training_set": s2 / g2,
+            "population": s2 / signal if known else np.nan,
+            "low": s2 / (g2 * 1.2),
+            "high": s2 / (signal - 0.2 * g2) if signal > 0.2 * g2 else np.inf,
+            "identified": known,
+            "s2": s2,
+            "gradient_norm2": g2,
+        }
+
+    norms = 2.0 / 1.9 ** np.arange(8)
+    states = [
+        {"seed": seed, "state": k, "epochs": 1.2**k, **scale(g2)}
+        for seed in (1, 2, 4, 5)
+        for k, g2 in enumerate(norms)
+    ]
+    averages = [
+        {"over": "seeds", "state": k, "epochs": 1.2**k, "n_states": 4, "n_seeds": 4, **scale(g2)}
+        for k, g2 in enumerate(norms)
+    ]
+    run = {"over": "run", "state": np.nan, "epochs": 1.2**3.5, "n_states": 32, "n_seeds": 4}
+    averages.append(run | scale(norms.mean()))
+    return {"noise_scale": pd.DataFrame(states), "noise_average": pd.DataFrame(averages)}
 
 
 def _uphill(n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -1,17 +1,24 @@
-"""Noise: the gradient's variance against the batch size, and the share of uphill updates."""
+"""Noise: the gradient's variance against the batch size, its scale, the share of uphill updates."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.evidence import Evidence
+from bench.analysis.recommend import MARGIN
 from bench.report import words
 from bench.report.figures import draw
 from bench.report.figures.spec import FigureSpec
+from bench.report.figures.tradeoff import CRITICAL, between
 from bench.report.frames import groups, records
 
+_POPULATION_COLOUR = draw.PROGRAM_COLOURS["scikit-learn"]
+_CRITICAL_COLOUR = draw.PROGRAM_COLOURS["PyTorch"]
 _STATE_DASHES = ("solid", (0, (4, 2)), (0, (1, 1.3)))
 
 
@@ -80,6 +87,105 @@ def noise_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
             if row.predicted > 0:
                 variance.plot(row.batch_size, row.variance, "o", color=colour, ms=4.5, zorder=4)
     draw.end_labels(variance, ends)
+    draw.seeds_note(figure, data["n_seeds"])
+    return figure
+
+
+def noise_scale_data(evidence: Evidence) -> pd.DataFrame:
+    """Noise scale averaged over seeds at each state, its average, and the critical batch size.
+
+    Columns: those of `Evidence.noise_average`; `run, run_low, run_high` (the population's,
+    averaged over all states); `critical, critical_low, critical_high` of `Evidence.tradeoff` at the
+    middle target (NaN: not identified) and `compared` (whether there is a trade-off); `n_train`.
+    Empty where the study has no states.
+    """
+    if evidence.noise_average.empty:
+        return pd.DataFrame()
+    average = evidence.noise_average
+    run = average[average["over"] == "run"].iloc[0]
+    data = average[(average["over"] == "seeds") & np.isfinite(average["training_set"])]
+    data = data.assign(run=run["population"], run_low=run["low"], run_high=run["high"])
+    compared = not evidence.tradeoff.empty
+    data[CRITICAL] = np.nan
+    if compared:
+        row = evidence.tradeoff[evidence.tradeoff["target"] == evidence.target].iloc[0]
+        data[CRITICAL] = row[CRITICAL].to_numpy(float) if row["critical_by"] else np.nan
+    return data.assign(compared=compared, n_train=evidence.problem.n_train).reset_index(drop=True)
+
+
+def noise_scale_title(data: pd.DataFrame) -> str:
+    """How the noise scale changes along the run, its average, and the critical batch size."""
+    first, last = (float(data["training_set"].iloc[place]) for place in (0, -1))
+    change = last / first
+    grows = "grows" if change > MARGIN else "falls" if change < 1 / MARGIN else "goes"
+    title = (
+        f"The training samples' noise scale {grows} from {words.number(first)} to "
+        f"{words.number(last)}"
+    )
+    row = next(records(data))
+    if math.isfinite(row.run):
+        title += f"; averaged, the population's is {words.number(row.run)} "
+        title += between(row.run_low, row.run_high)
+    else:
+        title += "; averaged, the population's is not identified"
+    if not row.compared:
+        return title
+    if not math.isfinite(row.critical):
+        return (
+            f"{title}, nor is the critical batch size"
+            if math.isnan(row.run)
+            else (f"{title}, the critical batch size is not identified")
+        )
+    return (
+        f"{title}, the measured critical batch size {words.number(row.critical)} "
+        f"{between(row.critical_low, row.critical_high)}"
+    )
+
+
+def _levels(axes: Axes, data: pd.DataFrame) -> list[draw.EndLabel]:
+    """The critical batch size and the population's average as levels, with names."""
+    row, right = next(records(data)), axes.get_xlim()[1]
+    labels = []
+    if math.isfinite(row.critical):
+        low, high = max(row.critical_low, axes.get_ylim()[0]), row.critical_high
+        axes.axhspan(low, min(high, axes.get_ylim()[1]), color=_CRITICAL_COLOUR, alpha=0.13, lw=0)
+        axes.axhline(row.critical, color=_CRITICAL_COLOUR, lw=1.3, ls=(0, (6, 2)))
+        text = f"critical batch\nsize {words.number(row.critical)}"
+        labels.append(draw.EndLabel(right, row.critical, text, _CRITICAL_COLOUR))
+    if math.isfinite(row.run):
+        axes.axhline(row.run, color=_POPULATION_COLOUR, lw=1.0, ls=(0, (1, 1.3)))
+        text = f"population,\naveraged {words.number(row.run)}"
+        labels.append(draw.EndLabel(right, row.run, text, _POPULATION_COLOUR))
+    return labels
+
+
+def noise_scale_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
+    """Noise scale against passes: exact, and estimated with its interval; two levels beside."""
+    margins = draw.Margins(left=0.6, right=1.14, top=0.56)
+    figure, (axes,) = draw.panels(1, narrow=narrow, height=3.6, margins=margins, width=9.0)
+    unknown = data[~data["identified"].astype(bool)]
+    mark = "; △ population's not identified" if len(unknown) else ""
+    draw.head(axes, "Gradient noise scale", f"in samples{mark}")
+    draw.log_axis(axes, "x", *draw.finite_range(data["epochs"], pad=1.08), draw.plain)
+    axes.set_xlabel("passes over the data", loc="left")
+    shown = data[["training_set", "population", "low", "run", *CRITICAL]].to_numpy(float)
+    low, high = draw.finite_range(shown, pad=1.3)
+    # An upper end may be thousands of times the estimate: the frame leaves it room, not all it asks
+    top = draw.finite_range(np.minimum(data["high"], 3.0 * high), pad=1.0)[1]
+    draw.log_axis(axes, "y", low, max(high, top), draw.plain)
+    draw.band(axes, data["epochs"], data["low"], data["high"], _POPULATION_COLOUR)
+    labels = _levels(axes, data)
+    for column, text, colour in (
+        ("training_set", "training samples", draw.INK),
+        ("population", "population", _POPULATION_COLOUR),
+    ):
+        axes.plot(data["epochs"], data[column], "-o", color=colour, lw=1.5, ms=4.5)
+        known = data[np.isfinite(data[column])]
+        if len(known):
+            last = known.iloc[-1]
+            labels.append(draw.EndLabel(last["epochs"], last[column], text, colour))
+    draw.not_reached(axes, list(unknown["epochs"]), _POPULATION_COLOUR)
+    draw.end_labels(axes, labels)
     draw.seeds_note(figure, data["n_seeds"])
     return figure
 
@@ -165,6 +271,17 @@ FIGURES = {
         "Left: variance of the gradient of a random batch against the batch size, measured and by "
         "the formula for drawing without replacement (a check of the program), early, midway and "
         "late. Right: cosine of the angle between a batch's gradient and the full one.",
+    ),
+    "noise_scale": FigureSpec(
+        noise_scale_data,
+        noise_scale_figure,
+        noise_scale_title,
+        "The batch size at which a gradient's noise is as large as the full gradient, along the "
+        "base batch size's runs up to the target: of the training samples (exact), and estimated "
+        "for the population that they come from, with its 95% interval over examples (a triangle: "
+        "not identified, only bounded below). The estimate is too large once the network has "
+        "fitted these samples. Averages are ratios of means over seeds and states. The critical "
+        "batch size is measured by training, where the passes are twice their least.",
     ),
     "uphill": FigureSpec(
         uphill_data,
