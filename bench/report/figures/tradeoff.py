@@ -63,7 +63,7 @@ def tradeoff_title(data: pd.DataFrame) -> str:
         else "",
         "not identified": "Updates and passes: no hyperbola can be identified",
     }[row.reading]
-    if not row.critical_by:
+    if math.isnan(row.critical):
         return f"{by}, and {row.model_free_reason}"
     return (
         f"{by}: the passes double at batches of {words.number(row.critical)} "
@@ -153,7 +153,7 @@ def _asymptotes(axes: Axes, row: Any) -> None:
 def _mark_critical(axes: Axes, rows: pd.DataFrame) -> None:
     """The critical batch size on its curve: a diamond, and its interval as a broad stroke."""
     row = next(records(rows))
-    if not row.critical_by:
+    if math.isnan(row.critical):
         return
     reached = rows.loc[np.isfinite(rows["updates"]), "mean_batch"]
     ends = np.clip([row.critical_low, row.critical_high], reached.min(), reached.max())
@@ -219,7 +219,8 @@ def _by_target(axes: Axes, data: pd.DataFrame) -> None:
     first, last = axes.get_xlim()
     for place, row in enumerate(targets):
         for shift, (kind, (name, marker)) in zip((-0.16, 0.16), KINDS.items(), strict=True):
-            leads = (kind == "b_crit") == (row.critical_by == "hyperbola") and row.critical_by
+            leads = (kind == "b_crit") == (row.critical_by == "hyperbola")
+            leads = leads and not math.isnan(row.critical)
             colour = CURVE_COLOUR if kind == "b_crit" else draw.INK
             value, low, high = (getattr(row, f"{kind}{end}") for end in ("", "_low", "_high"))
             y = place + shift
