@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.calibration import rates, scores, shares, times, tradeoff
+from bench.calibration import noise, rates, scores, shares, times, tradeoff
 from bench.calibration.case import Case
 
 CASES: dict[str, Case] = {
@@ -11,4 +11,5 @@ CASES: dict[str, Case] = {
     **rates.CASES,
     **scores.CASES,
     **tradeoff.CASES,
+    **noise.CASES,
 }
