@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from example_evidence import example_evidence
 from test_noise import each_gradient, one_state, tiny
 
 import kernels
@@ -19,6 +21,8 @@ from bench.analysis.noise_scale import (
     noise_scale_tables,
 )
 from bench.problems import load_problem
+from bench.report.figures import draw
+from bench.report.figures import noise as figures
 from bench.streams import stream
 from kernels import Network
 
@@ -301,3 +305,41 @@ def test_permutations_lie_far_below_the_floor(batch_size):
     excess = excess_losses(X, y, batch_size, 0.002, False, gap)
     expected = floor_of(np.hstack([X, np.ones((len(X), 1))]), y, batch_size, 0.002)
     assert excess.mean() < 0.1 * expected
+
+
+# The figure
+
+
+def test_the_figure_tells_states_that_identify_no_noise_scale():
+    """The last state of the example is a hollow mark at the top, never a value."""
+    data = figures.noise_scale_data(example_evidence("digits"))
+    last = data.iloc[-1]
+    assert np.isnan(last.population)
+    assert not last.identified
+    with draw.style():
+        axes = figures.noise_scale_figure(data).axes[0]
+    marks = [line for line in axes.lines if line.get_marker() == "^"]
+    assert [list(line.get_xdata()) for line in marks] == [[last.epochs]]
+    assert "not identified" in axes.texts[0].get_text()
+
+
+def test_the_title_names_change_average_and_critical_batch_size():
+    """From the first to the last state, the population's average, and the measured B_crit."""
+    data = figures.noise_scale_data(example_evidence("digits"))
+    assert figures.noise_scale_title(data) == (
+        "The training samples' noise scale grows from 20 to 1,800; averaged, the population's is "
+        "81 [64, 100], the measured critical batch size 18 [16, 20]"
+    )
+    unknown = data.assign(run=np.nan, critical=np.nan, training_set=[20.0] * 7 + [8.0])
+    assert figures.noise_scale_title(unknown) == (
+        "The training samples' noise scale falls from 20 to 8.0; averaged, the population's is "
+        "not identified, nor is the critical batch size"
+    )
+
+
+def test_the_figure_goes_without_what_was_not_measured():
+    """Without a trade-off there is no critical batch size; without states no figure."""
+    evidence = example_evidence("digits")
+    alone = figures.noise_scale_data(replace(evidence, tradeoff=pd.DataFrame()))
+    assert "critical" not in figures.noise_scale_title(alone)
+    assert figures.noise_scale_data(replace(evidence, noise_average=pd.DataFrame())).empty
