@@ -171,8 +171,9 @@ def interval(moments: Moments, value: float, weights: Floats) -> tuple[float, fl
     """95% interval of the population's signal-to-noise (m units) around an estimate of it.
 
     The studentized bootstrap (Efron & Tibshirani 1993, section 12.5) with jackknife errors, and at
-    least Student's interval: their hull. A resample's own truth is |G|^2 / s2 of all units, without
-    the correction for bias, since its examples are drawn from these and no others.
+    least Student's interval: their hull. Student's has as many degrees of freedom as units carry
+    the noise, (sum |g|^2)^2 / sum |g|^4, less one. A resample's own truth is |G|^2 / s2 of all
+    units, without the correction for bias, since its examples are drawn from these and no others.
     """
     gram, squares, sizes = moments
     m, n = len(sizes), sizes.sum()
@@ -187,7 +188,8 @@ def interval(moments: Moments, value: float, weights: Floats) -> tuple[float, fl
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (drawn - truth) / errors
     unknown = ~np.isfinite(t)  # counts against both bounds
-    student = stats.t.ppf(1.0 - TAIL, m - 1)
+    carriers = squares.sum() ** 2 / (squares**2).sum()
+    student = stats.t.ppf(1.0 - TAIL, max(carriers - 1.0, 1.0))
     least = np.quantile(np.where(unknown, -np.inf, t), TAIL, method="lower")
     most = np.quantile(np.where(unknown, np.inf, t), 1.0 - TAIL, method="higher")
     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bench.analysis.intervals import Estimate
@@ -12,6 +14,7 @@ SAMPLES = (360, 120)
 SCALE = 60.0  # the population's noise scale
 DEVIATIONS = 1.0 / np.sqrt(1.0 + np.arange(30))  # of the gradients, along each of 30 directions
 LENGTHS = 0.7  # standard deviation of the log of a sample's own noise
+FEW = 1.0  # the same where three samples in a hundred carry half of it
 
 
 def gradients(rng: Generator, n: int, lengths: float = 0.0) -> Floats:
@@ -34,7 +37,10 @@ def scale(sample: Floats, rng: Generator) -> Estimate:
 
 CASES = {
     "noise scale": Case(gradients, scale, SCALE, SAMPLES, "samples", ratio=True),
-    "noise scale, samples unequally noisy": Case(
-        lambda rng, n: gradients(rng, n, LENGTHS), scale, SCALE, SAMPLES[1:], "samples", ratio=True
-    ),
+    **{
+        f"noise scale, {told}": Case(
+            partial(gradients, lengths=lengths), scale, SCALE, SAMPLES[1:], "samples", ratio=True
+        )
+        for told, lengths in (("samples unequally noisy", LENGTHS), ("few carry it", FEW))
+    },
 }
