@@ -39,7 +39,7 @@ LEAST_TABLE = 10  # rows
 # Folders of the program's own studies and files
 RESERVED = (
     "notes", "xor", "digits", "iris", "wine", "breast_cancer", "diabetes", "all", "mistakes",
-    "reference", "history",
+    "reference", "history", "calibration",
 )  # fmt: skip
 
 
