@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.analysis import noise_scale
+from bench.analysis.analyse import NOISE_SEEDS
 from bench.analysis.noise import DRAWS, STATES
 from bench.analysis.time_to_target import named_rates, neighbours
 from bench.experiments import plan
@@ -285,11 +287,17 @@ class Rounds:
         return (1.0 + finer) * work
 
     def _noise_work(self) -> float:
-        """Work of the analysis of noise, in units of `Block.work`: evaluations of all samples."""
-        problem = self.training.problem
+        """Work of the analysis of noise, in units of `Block.work`: multiplications / 3.
+
+        Evaluations of all samples for the uphill shares; of the noise scale the inner products of
+        gradients, and their resamples.
+        """
+        n_train, n_params = self.training.problem.n_train, self.training.problem.network.n_params
         states = STATES * len(self.training.reporting)
         evaluations = UPHILL_TABLES * states * DRAWS
-        return evaluations * problem.n_train * problem.network.n_params / 3
+        scales = STATES * (NOISE_SEEDS + 1)
+        products = min(n_train, noise_scale.UNITS) ** 2 * (noise_scale.DRAWS + n_params)
+        return (evaluations * n_train * n_params + scales * products) / 3
 
     def _whole_grid(self) -> list[Block]:
         """All batch sizes at the given or coarse rates, from all seeds."""

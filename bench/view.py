@@ -1,4 +1,4 @@
-"""The files of a study's folder: runs, networks, summary, seconds, claims, study.json."""
+"""The files of a study's folder: runs, networks, tables of the evidence, claims, study.json."""
 
 from __future__ import annotations
 

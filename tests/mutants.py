@@ -357,6 +357,20 @@ STUDIES = [
         ("tests/bench/test_time_to_target.py",),
     ),
     Mutant(
+        "noise scale without the noise of the mean gradient",
+        "bench/analysis/noise_scale.py",
+        "signal = norm2 - s2 / n",
+        "signal = norm2",
+        ("tests/bench/test_noise_scale.py",),
+    ),
+    Mutant(
+        "resamples held against an unbiased truth",
+        "bench/analysis/noise_scale.py",
+        "truth = norm2 / (squares.sum() / n - norm2)",
+        "truth = value",
+        ("tests/bench/test_noise_scale.py",),
+    ),
+    Mutant(
         "noise of batches drawn with replacement",
         "bench/analysis/noise.py",
         "predicted = s2 / batch_size * (1.0 - batch_size / n)",

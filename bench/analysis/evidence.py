@@ -162,9 +162,9 @@ class Evidence:
     noise_scale
         A row per state of `noise`, the gradient noise scale (McCandlish et al. 2018): `seed, state,
         epochs, training_set` (s2 / |G|^2), `population` (s2 / (|G|^2 - s2 / N); NaN where it is not
-        `identified`: the denominator is not above 0) with its interval over examples `low, high`
-        (which holds where it is not identified too; inf: nothing bounds it above; NaN: the network
-        has fitted these samples, and no noise scale agrees), `s2, gradient_norm2`.
+        `identified`: the denominator is not above 0) with its interval over examples, for these
+        runs, `low, high` (which holds where it is not identified too; inf: nothing bounds it above;
+        NaN: the network has fitted these samples, and no noise scale agrees), `s2, gradient_norm2`.
     noise_average
         The same averaged (ratios of means: s2 and |G|^2 are averaged apart), a row per state
         `over` "seeds", and one over the "run": all states, which are log-spaced up to the middle
