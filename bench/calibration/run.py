@@ -97,7 +97,9 @@ def calibrate(
         raise InputError(f"workers: give 1 or more, got {workers}")
     names = [name for name in [*CASES, EQUAL_ARMS] if only.lower() in name.lower()]
     if not names:
-        raise InputError(f"only: no name holds {only!r}; there are {'; '.join([*CASES, EQUAL_ARMS])}")
+        raise InputError(
+            f"only: no name holds {only!r}; there are {'; '.join([*CASES, EQUAL_ARMS])}"
+        )
     tasks = list(_tasks(names, simulations))
     found: dict[tuple[str, int], list[Any]] = {}
     for task, results in _run(tasks, workers or os.cpu_count() or 1, progress or Silent()):
