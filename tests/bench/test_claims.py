@@ -425,16 +425,9 @@ def test_a_network_that_always_learns():
     assert row_of(found, "C7", measure="solves")["verdict"] == "supported"
 
 
-def test_learning_rates_of_a_population_are_judged_on_networks_that_learn(population):
-    """C8: two thirds never learn; of the others a quarter of the rate takes four times as long."""
-    row = row_of(population, "C8", measure="slow", batch_size=4)
-    assert row["effect"] == pytest.approx(4.0)
-    assert row["n_undetermined"] == 0
-
-
 def test_a_population_has_no_claims_of_data_problems(population):
-    """C1 to C3 are not measured on four samples."""
-    assert {row["claim"] for row in population.claims} == {"C6", "C7", "C8"}
+    """C1 to C3 are not measured on four samples, nor C8 where networks fail at any rate."""
+    assert {row["claim"] for row in population.claims} == {"C6", "C7"}
 
 
 def test_a_population_without_variants_counts_its_own_network():
