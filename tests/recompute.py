@@ -229,7 +229,7 @@ class Files:
         files_b: Files | None = None,
     ) -> tuple[Triple, int]:
         """T_A / T_B by seed: median ratio, undetermined pairs counted against it; their number."""
-        both = self.of(*a).join((files_b or self).of(*b), rsuffix="_b", how="inner")
+        both = self.of(*a).join((files_b or self).of(*b), suffixes=("", "_b"), how="inner")
         cost_a, cost_b = (self.per_example(axis, program, arm[0]) for arm in (a, b))
         ratios = []
         for row in both.to_dict("records"):
@@ -462,7 +462,9 @@ def usable_width(files: Files, claim: dict[str, Any]) -> Triple:
 def failed_runs(files: Files, claim: dict[str, Any]) -> Triple:
     """C3: seeds of which one fails alone, minus those of which the other does: square-and-add."""
     rate = files.rates[int(claim["base_batch_size"])]
-    both = files.of(1, rate).join(files.of(claim["against"], rate), rsuffix="_b", how="inner")
+    both = files.of(1, rate).join(
+        files.of(claim["against"], rate), suffixes=("", "_b"), how="inner"
+    )
     a, b = both.failed.to_numpy(bool), both.failed_b.to_numpy(bool)
     (p, p_low, p_high), (q, q_low, q_high) = (share(int(x.sum()), len(x)) for x in (a & ~b, b & ~a))
     rest = (1 - p) * (1 - q)
@@ -476,7 +478,7 @@ def spread_ratio(files: Files, claim: dict[str, Any]) -> Triple:
     """C3: spread of T of B = 1 over that of the other batch size."""
     other = claim["against"]
     arms = files.of(1, files.rates[1]), files.of(other, files.rates[other])
-    both = arms[0].join(arms[1], rsuffix="_b", how="inner")[["t1", "t1_b"]].dropna()
+    both = arms[0].join(arms[1], suffixes=("", "_b"), how="inner")[["t1", "t1_b"]].dropna()
 
     def ratio(times: Any) -> float:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -497,12 +499,47 @@ def threshold(files: Files, claim: dict[str, Any]) -> Triple:
         found = {"at": rates[first + 1], "below": rates[first]}
         ends.append(pd.DataFrame(found, index=table.index))
     unit = claim["against"] if claim["measure"] == "threshold / B" else 1
-    both = (ends[0] / unit).join(ends[1], rsuffix="_1", how="inner")
+    both = (ends[0] / unit).join(ends[1], suffixes=("", "_1"), how="inner")
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = both["at"] / both.at_1
         low = with_interval(both.below / both.at_1)[1]
         high = with_interval(both["at"] / both.below_1)[2]
     return median(ratios.dropna()), low, high
+
+
+def learned(files: Files, variant: str) -> Triple:
+    """Share of a variant's networks that learn XOR at the arm that its tuning blocks pick.
+
+    Networks of a block share its order of samples: the interval is Clopper and Pearson's at the
+    effective size (Korn and Graubard 1998).
+    """
+    counts = pd.read_parquet(files.folder / "counts.parquet")
+    counts = counts[counts.variant == variant]
+    arms = counts.groupby(["batch_size", "learning_rate"])
+    shares = counts[counts.role == "tune"].groupby(["batch_size", "learning_rate"])
+    best = max((s.solved.sum() / s.n.sum(), arm[1], arm) for arm, s in shares)[2]
+    blocks = arms.get_group(best)
+    blocks = blocks[blocks.role == "report"]
+    k, n, m = blocks.solved.to_numpy(float), blocks.n.to_numpy(float), len(blocks)
+    total = n.sum()
+    p = k.sum() / total
+    between = m / (m - 1) * ((k - n * p) ** 2).sum() / total**2
+    effect = between / (p * (1 - p) / total) if 0 < p < 1 else 1.0
+    few = (stats.t.ppf(0.975, total - 1) / stats.t.ppf(0.975, m - 1)) ** 2
+    size = min(total, total / max(effect, 1e-12) * few)
+    low = stats.beta.ppf(0.025, p * size, size - p * size + 1) if p > 0 else 0.0
+    high = stats.beta.ppf(0.975, p * size + 1, size - p * size) if p < 1 else 1.0
+    return p, float(low), float(high)
+
+
+def population(files: Files, claim: dict[str, Any]) -> Triple:
+    """C6 and C7: a share, or the difference of two (Newcombe's method 10)."""
+    p, p_low, p_high = learned(files, claim["variant"])
+    if claim["against"] is None:
+        return p, p_low, p_high
+    q, q_low, q_high = learned(files, claim["against"])
+    down, up = np.hypot(p - p_low, q_high - q), np.hypot(p_high - p, q - q_low)
+    return p - q, max(p - q - down, -1.0), min(p - q + up, 1.0)
 
 
 DEFINITIONS: dict[tuple[str, str], Callable[[Files, dict[str, Any]], Triple]] = {
@@ -514,6 +551,10 @@ DEFINITIONS: dict[tuple[str, str], Callable[[Files, dict[str, Any]], Triple]] = 
     ("C3", "spread"): spread_ratio,
     ("C3", "threshold"): threshold,
     ("C3", "threshold / B"): threshold,
+    ("C6", "success"): population,
+    ("C7", "solves"): population,
+    ("C7", "helps"): population,
+    ("C7", "depth against width"): population,
     ("C8", "overshoot"): at_another_rate(4.0),
     ("C8", "slow"): at_another_rate(0.25),
     ("C9", "time against the best"): against_best,
@@ -531,7 +572,10 @@ DEFINITIONS: dict[tuple[str, str], Callable[[Files, dict[str, Any]], Triple]] = 
 def differences(files: Files) -> list[str]:
     """What does not agree to the last digit shown, a line each."""
     wrong = []
-    for stored, row in zip(files.summary.to_dict("records"), summary_rows(files), strict=True):
+    # runs.parquet holds the first 200 networks of a population: its summary cannot come from there
+    networks = (files.folder / "networks.parquet").exists()
+    stored_rows = [] if networks else files.summary.to_dict("records")
+    for stored, row in zip(stored_rows, [] if networks else summary_rows(files), strict=True):
         arm = f"summary.csv, {stored['protocol']} {stored['batch_size']} {stored['target']:.3g}"
         wrong += [f"{arm}: {k}" for k, v in stored.items() if not same(v, row[k])]
     for claim in files.claims:
