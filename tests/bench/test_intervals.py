@@ -205,9 +205,33 @@ def test_bootstrap_of_one_seed_has_no_interval():
     assert found == Estimate(2.0, -inf, inf, 1, identified=False)
 
 
+def test_bootstrap_of_five_seeds_has_no_interval():
+    """Of five rows resamples bound nothing, of six they do."""
+    values = np.random.default_rng(0).normal(size=6)
+    five, six = (bootstrap(values[:n], mean_of_rows, np.random.default_rng(0)) for n in (5, 6))
+    assert (five.low, five.high, five.identified) == (-inf, inf, False)
+    assert (np.isfinite([six.low, six.high]).all(), six.identified) == (True, True)
+
+
+@pytest.mark.parametrize(("n", "symmetric"), [(19, True), (20, False)])
+def test_bootstrap_of_few_seeds_is_reflected(n, symmetric):
+    """Below 20 rows a skewed statistic's interval reaches as far down as up, from 20 on not."""
+    values = np.random.default_rng(1).exponential(size=n) ** 2
+    found = bootstrap(values, mean_of_rows, np.random.default_rng(2))
+    below, above = found.value - found.low, found.high - found.value
+    assert (below == pytest.approx(above)) == symmetric
+
+
+def test_bootstrap_of_an_infinite_value_is_not_reflected():
+    """An estimate of infinity has no mirror image: the resamples' least value bounds it."""
+    values = np.array([1.0, 2.0, 3.0, inf, inf, inf, inf])
+    found = bootstrap(values, lambda drawn: median(drawn, axis=1), np.random.default_rng(0))
+    assert (found.value, found.low, found.high) == (inf, 1.0, inf)
+
+
 def test_undefined_draws_open_the_interval():
     """An estimator that is undefined in many draws leaves both bounds open."""
-    values = np.array([1.0, np.nan, 2.0, 3.0])
+    values = np.array([1.0, np.nan, 2.0, 3.0, 4.0, 5.0])
     found = bootstrap(values, mean_of_rows, np.random.default_rng(0))
     assert (found.low, found.high) == (-inf, inf)
 
@@ -338,6 +362,24 @@ def test_paired_share_difference_covers(p, q, common):
         v = np.where(rng.random(32) < common, u, v)
         found.append(paired_share_difference(u < p, v < q))
     assert covered(found, p - q) >= COVERAGE
+
+
+def test_paired_share_difference_by_hand():
+    """Eight of 32 seeds fail in a alone, none in b alone: the seeds that agree do not matter."""
+    a = np.arange(32) < 12
+    b = np.arange(32) < 4
+    low, high = clopper_pearson([8, 0], [32, 32])
+    found = paired_share_difference(a, b)
+    assert found.value == 0.25
+    assert found.low == pytest.approx(0.25 - np.hypot(0.25 - low[0], high[1]))
+    assert found.high == pytest.approx(high[0])
+
+
+def test_paired_share_difference_where_all_differ():
+    """All seeds fail in one arm alone: the difference is that of one share, without a warning."""
+    found = paired_share_difference(np.ones(32, bool), np.zeros(32, bool))
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1.0 - np.sqrt(2.0) * (1.0 - 0.025 ** (1 / 32)))
 
 
 def test_difference_of_unknown_shares_is_open():
