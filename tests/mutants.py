@@ -343,6 +343,27 @@ STUDIES = [
         ("tests/bench/test_intervals.py",),
     ),
     Mutant(
+        "resamples of few seeds are believed as they are",
+        "bench/analysis/intervals.py",
+        "if n < FEW and",
+        "if n < 0 and",
+        ("tests/bench/test_intervals.py", "tests/bench/test_calibrate.py"),
+    ),
+    Mutant(
+        "shares compared as if the arms had other seeds",
+        "bench/analysis/intervals.py",
+        "share_interval(a & ~b, clusters), share_interval(b & ~a, clusters)",
+        "share_interval(a, clusters), share_interval(b, clusters)",
+        ("tests/bench/test_intervals.py",),
+    ),
+    Mutant(
+        "an interval that lies above the truth counts as holding it",
+        "bench/calibration/run.py",
+        "((low <= case.true_value) & (case.true_value <= high))",
+        "(case.true_value <= high)",
+        ("tests/bench/test_calibrate.py",),
+    ),
+    Mutant(
         "a verdict without the margin",
         "bench/analysis/intervals.py",
         "if low > margin:",
