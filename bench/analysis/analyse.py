@@ -39,7 +39,7 @@ from bench.analysis.time_to_target import (
     protocol_arms,
     summary,
 )
-from bench.analysis.tradeoff import tradeoff_frames
+from bench.analysis.tradeoff import tradeoff_frames, tradeoff_warnings
 from bench.analysis.xor import (
     VariantRuns,
     best_arm,
@@ -125,7 +125,8 @@ def analyse(
         powers=pd.DataFrame() if powers is None else powers,
         **tradeoff_frames(evidence, runs, growth=noise),
     )
-    return replace(evidence, claims=all_claims(evidence))
+    told = (*evidence.warnings, *tradeoff_warnings(evidence.tradeoff, evidence.target))
+    return replace(evidence, claims=all_claims(evidence), warnings=told)
 
 
 def _noting(

@@ -401,6 +401,19 @@ def _measured(advice: Recommendation, rows: pd.DataFrame) -> dict[str, float]:
     return dict(zip(MEASURED, map(float, found), strict=True))
 
 
+def tradeoff_warnings(tradeoff: pd.DataFrame, target: float) -> tuple[str, ...]:
+    """Sentences that the reader must be told of `Evidence.tradeoff` at a target."""
+    if tradeoff.empty:
+        return ()
+    row = tradeoff[tradeoff.target == target].iloc[0]
+    if not row.left_out or row.n_arms < LEAST_ARMS:
+        return ()
+    return (
+        f"Batch size {row.left_out}: left out of the trade-off's fit, since the median time is not "
+        "reached or nothing bounds it above.",
+    )
+
+
 def tradeoff_frames(
     evidence: Evidence, runs: Runs, *, growth: bool = True
 ) -> dict[str, pd.DataFrame]:

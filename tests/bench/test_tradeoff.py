@@ -24,6 +24,7 @@ from bench.analysis.tradeoff import (
     trade_off_of,
     tradeoff_frames,
     tradeoff_row,
+    tradeoff_warnings,
 )
 from bench.problems import load_problem
 from bench.report import figures
@@ -233,6 +234,14 @@ def test_arm_that_is_not_reached_is_left_out_and_told(times):
     alone = result(times[:, :9])
     assert found.b_crit.value == alone.b_crit.value
     assert tradeoff_row(found, SIZES, 1437)["left_out"] == "512, 1437"
+
+
+def test_reader_is_told_what_the_fit_leaves_out(digits):
+    """A warning names the batch sizes that are not in the fit, where there is a fit."""
+    frame = digits.tradeoff.assign(left_out="512, 1437")
+    assert tradeoff_warnings(digits.tradeoff, digits.target) == ()
+    assert tradeoff_warnings(frame, digits.target)[0].startswith("Batch size 512, 1437: left out")
+    assert tradeoff_warnings(frame.assign(n_arms=2), digits.target) == ()
 
 
 def test_arm_whose_median_has_no_upper_bound_is_left_out(times):

@@ -109,7 +109,9 @@ def _arms(axes: Axes, rows: pd.DataFrame) -> None:
         colour = draw.batch_colour(int(row.batch_size), n_train)
         ends = [row.updates_low, row.updates_high], [row.epochs_low, row.epochs_high]
         axes.plot(*ends, color=colour, linewidth=2.2, alpha=0.45, solid_capstyle="butt")
-        axes.plot(row.updates, row.epochs, "o", color=colour, ms=6, zorder=4)
+        left_out = str(row.batch_size) in row.left_out.split(", ")
+        fill = draw.PAPER if left_out else colour
+        axes.plot(row.updates, row.epochs, "o", color=colour, mfc=fill, ms=6, zorder=4)
         flat = row.epochs < FLAT * reached["epochs"].min()
         axes.annotate(
             words.batch_label(int(row.batch_size), n_train),
@@ -575,8 +577,11 @@ FIGURES = {
         tradeoff_title,
         "Left: passes against updates to the target, a point a batch size at its own best rate, "
         "with the hyperbola updates = least updates + least examples / batch size; grey: the other "
-        "two targets. Diamond: the critical batch size, where the passes are twice their least. "
-        "Right: the critical batch size of each target, by the hyperbola and without it.",
+        "two targets; hollow: not in the fit, since nothing bounds the median above. Diamond: the "
+        "critical batch size, where the passes are twice their least. Right: the critical batch "
+        "size of each target, by the hyperbola and without it. Where it is more than a tenth of all "
+        "samples the least updates mix what curvature costs with what noise costs, for the noise of "
+        "a batch vanishes at the full batch.",
     ),
     "fastest": FigureSpec(
         fastest_data,
