@@ -203,7 +203,7 @@ def bootstrap(
     return percentile_interval(value, estimator(values[rng.integers(0, n, (draws, n))]), n)
 
 
-def percentile_interval(value: float, drawn: Floats, n: int) -> Estimate:
+def percentile_interval(value: float, drawn: Floats, n: int, *, reflected: bool = True) -> Estimate:
     """Interval from the values (draws,) that a statistic of n rows takes in resamples of them.
 
     The tails are widened as Student's t is against the normal, which the plain percentile
@@ -212,6 +212,9 @@ def percentile_interval(value: float, drawn: Floats, n: int) -> Estimate:
     is biased (the spread of few values is too small) the one repeats the bias and the other takes
     it back; alone the first covered as little as 83% of usable widths. Draws in which the statistic
     is NaN count against both bounds; fewer than 6 rows bound nothing.
+
+    `reflected` is False for statistics that have no such bias, and whose upper bound may be
+    infinite, which would take away the lower one.
     """
     if n < LEAST:
         return Estimate(value, -np.inf, np.inf, n, identified=False)
@@ -219,7 +222,7 @@ def percentile_interval(value: float, drawn: Floats, n: int) -> Estimate:
     unknown = np.isnan(drawn)
     low = np.quantile(np.where(unknown, -np.inf, drawn), tail, method="lower")
     high = np.quantile(np.where(unknown, np.inf, drawn), 1.0 - tail, method="higher")
-    if n < FEW and np.isfinite(value):
+    if reflected and n < FEW and np.isfinite(value):
         low, high = min(low, 2.0 * value - high), max(high, 2.0 * value - low)
     return Estimate(value, float(low), float(high), n)
 

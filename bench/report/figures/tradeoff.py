@@ -464,8 +464,9 @@ def power(slope: float, low: float, high: float) -> str:
     """Write how a rate grows: "B^0.88 [0.85, 0.92]"."""
     if math.isnan(slope):
         return "an unknown power of B"
-    ends = ", ".join(_hundredths(x) if math.isfinite(x) else "unbounded" for x in (low, high))
-    return f"B^{_hundredths(slope)} [{ends}]"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"B^{_hundredths(slope)} (no interval: too few tuning seeds)"
+    return f"B^{_hundredths(slope)} [{_hundredths(low)}, {_hundredths(high)}]"
 
 
 def _hundredths(value: float) -> str:
@@ -579,9 +580,9 @@ FIGURES = {
         "with the hyperbola updates = least updates + least examples / batch size; grey: the other "
         "two targets; hollow: not in the fit, since nothing bounds the median above. Diamond: the "
         "critical batch size, where the passes are twice their least. Right: the critical batch "
-        "size of each target, by the hyperbola and without it. Where it is more than a tenth of all "
-        "samples the least updates mix what curvature costs with what noise costs, for the noise of "
-        "a batch vanishes at the full batch.",
+        "size of each target, by the hyperbola and without it. Where it is more than a tenth of "
+        "all samples the least updates mix what curvature costs with what noise costs, for the "
+        "noise of a batch vanishes at the full batch.",
     ),
     "fastest": FigureSpec(
         fastest_data,
