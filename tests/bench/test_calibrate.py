@@ -174,13 +174,14 @@ def test_too_many_verdicts_on_equal_arms_do_not_pass() -> None:
 
 
 def test_a_row_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four intervals around 2: two hold it, one lies below it, one is not a number."""
+    """Five intervals around 2: two hold it, one lies below, one above it, one is not a number."""
     case = Case(lambda *_: None, lambda *_: Estimate(0, 0, 0, 0), 2.0, (4,), ratio=True)
     monkeypatch.setitem(registry.CASES, "by hand", case)
-    row = run.coverage_row("by hand", 4, np.array([[1, 2], [2, inf], [0.5, 1], [np.nan, np.nan]]))
-    assert (row["coverage"], row["beyond_high"], row["beyond_low"]) == (0.5, 0.25, 0.0)
-    assert row["median_width"] == inf
-    assert (row["low"], row["high"]) == pytest.approx((0.0676, 0.9324), abs=1e-4)
+    bounds = np.array([[1, 2], [2, inf], [0.5, 1], [3, 4], [np.nan, np.nan]])
+    row = run.coverage_row("by hand", 4, bounds)
+    assert (row["coverage"], row["beyond_low"], row["beyond_high"]) == (0.4, 0.2, 0.2)
+    assert row["median_width"] == 2.0
+    assert (row["low"], row["high"]) == pytest.approx((0.0527, 0.8534), abs=1e-4)
 
 
 @pytest.mark.parametrize(
