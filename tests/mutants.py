@@ -345,7 +345,7 @@ STUDIES = [
     Mutant(
         "resamples of few seeds are believed as they are",
         "bench/analysis/intervals.py",
-        "if n < FEW and",
+        "if reflected and n < FEW and",
         "if n < 0 and",
         ("tests/bench/test_intervals.py", "tests/bench/test_calibrate.py"),
     ),
@@ -355,6 +355,34 @@ STUDIES = [
         "share_interval(a & ~b, clusters), share_interval(b & ~a, clusters)",
         "share_interval(a, clusters), share_interval(b, clusters)",
         ("tests/bench/test_intervals.py",),
+    ),
+    Mutant(
+        "resamples that miss a median count for the trade-off",
+        "bench/analysis/tradeoff.py",
+        "s_min[missed] = e_min[missed] = np.nan",
+        "s_min[missed] = e_min[missed] = s_min[0]",
+        ("tests/bench/test_tradeoff.py",),
+    ),
+    Mutant(
+        "least updates below 0 are divided by",
+        "bench/analysis/tradeoff.py",
+        "where=s_min > 0",
+        "where=s_min != 0",
+        ("tests/bench/test_tradeoff.py",),
+    ),
+    Mutant(
+        "the fastest batch size upside down",
+        "bench/analysis/tradeoff.py",
+        "np.divide(c0, c1)",
+        "np.divide(c1, c0)",
+        ("tests/bench/test_tradeoff.py",),
+    ),
+    Mutant(
+        "the lack-of-fit test looks at the wrong side",
+        "bench/analysis/tradeoff.py",
+        "apart >= (errors**2).sum()",
+        "apart <= (errors**2).sum()",
+        ("tests/bench/test_tradeoff.py",),
     ),
     Mutant(
         "an interval that lies above the truth counts as holding it",
