@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ SMALLER = {
     "batchbench study notes": (
         "batchbench study notes --seeds 2 --batch-sizes full --learning-rates 0.1"
     ),
+    "batchbench study xor": "batchbench study xor --dry-run",
+    "batchbench study mistakes": "batchbench study mistakes --seeds 3 --batch-sizes 1,32",
+    "batchbench study all": "batchbench study all --dry-run",  # test_all.py runs it
+    "batchbench calibrate": "batchbench calibrate --simulations 20 --only shares",
 }
 
 
@@ -89,7 +94,7 @@ def test_commands_of_batchbench_work(command: str, untimed: Path) -> None:
     """Every `batchbench` command of the README ends well, and a study with its page."""
     arguments = shlex.split(SMALLER.get(command, command))[1:]
     assert cli.run(arguments) == 0
-    if arguments[0] == "study" and "--help" not in arguments:
+    if arguments[0] == "study" and not {"--help", "--dry-run"} & set(arguments):
         assert (untimed / "results" / arguments[1] / "report.html").stat().st_size > 10_000
 
 
@@ -143,19 +148,70 @@ def test_examples_print_what_the_readme_shows(untimed: Path) -> None:
 
 
 REFERENCE = ROOT / "results" / "reference"
-# The verdicts that the README shows: study, measure, and the batch size that it is about or against
-SHOWN = [
-    ("digits", "uphill share, same states", 32),
-    ("digits", "time-to-target", None),
-    ("digits", "usable width", 32),
-    ("digits", "threshold", 32),
-    ("digits", "threshold / B", 32),
-    ("digits", "overshoot", 32),
-    ("digits", "slow", 32),
-    ("notes", "success", None),
-    ("notes", "solves", None),
-    ("notes", "helps", None),
-    ("notes", "depth against width", None),
+FULL = -1  # stands for the full batch, a number of its own in each problem
+# The verdicts on all data sets that the README shows: what is said, and which rows of claims.json
+# it is: measure, axis, program, and the batch size that it is about or against
+MATRIX = {
+    "C1 per-sample updates are noisy: share that go uphill": (
+        "uphill share, same states",
+        "",
+        "",
+        32,
+    ),
+    "C2 per sample needs more passes": ("time-to-target", "epochs", "", None),
+    "C2 per sample takes more time with batchbench": (
+        "time-to-target",
+        "seconds",
+        "batchbench",
+        None,
+    ),
+    "C2 ... with scikit-learn": ("time-to-target", "seconds", "scikit-learn", None),
+    "C2 ... with PyTorch": ("time-to-target", "seconds", "PyTorch", None),
+    "C3 per sample is less stable: octaves of usable rates": ("usable width", "", "", 32),
+    "C3 ... the rate at which a run begins to fail": ("threshold", "", "", 32),
+    "C3 ... that rate for each example of a batch": ("threshold / B", "", "", 32),
+    "C8 too large a rate overshoots (4 times the best)": ("overshoot", "epochs", "", 32),
+    "C8 too small a rate is slow (a quarter of the best)": ("slow", "epochs", "", 32),
+    "C9 per sample costs no more than the best, in passes": (
+        "time against the best",
+        "epochs",
+        "",
+        1,
+    ),
+    "C9 full batch costs no more than the best, in passes": (
+        "time against the best",
+        "epochs",
+        "",
+        FULL,
+    ),
+    "R1 32 is a safe default, in passes": ("time at 32", "epochs", "", 32),
+    "R1 ... with scikit-learn": ("time at 32", "seconds", "scikit-learn", 32),
+    "R2 scale the rate linearly: from 1 to 8": ("linear scaling", "epochs", "", 8),
+    "R2 ... from 32 to full batch": ("linear scaling", "epochs", "", FULL),
+    "R3 per sample generalizes better than full batch": (
+        "score at equal training loss",
+        "",
+        "",
+        FULL,
+    ),
+    "R5 momentum helps with the full batch": ("momentum", "epochs", "", FULL),
+}
+SIGNS = {
+    "supported": "**yes**",
+    "refuted": "**no**",
+    "no material difference": "same",
+    "undecided": "?",
+}
+# Verdicts of the other reference studies: study and measure
+OTHERS = [
+    ("xor", "success"),
+    ("xor", "solves"),
+    ("xor", "helps"),
+    ("xor", "depth against width"),
+    ("mistakes", "sum diverges"),
+    ("mistakes", "mean of means"),
+    ("mistakes", "averaged error fails"),
+    ("mistakes", "XOR"),
 ]
 
 
@@ -168,35 +224,79 @@ def written(value: float | None, *, difference: bool) -> str:
     return f"{value:+.2f}" if difference else words.number(value)
 
 
-def verdict_row(study: str, claim: dict[str, Any]) -> str:
-    """A row of the README's table of verdicts."""
-    parts = [claim["measure"], claim["axis"], claim["program"]]
-    against = claim["against"] if study == "notes" else None
-    how = " ".join(part for part in parts if part) + (f" ({against})" if against else "")
+def effect(claim: dict[str, Any]) -> str:
+    """An effect with its interval."""
     value, low, high = (
         written(claim[name], difference=claim["kind"] == "difference")
         for name in ("effect", "low", "high")
     )
-    interval = value if value == low == high else f"{value} [{low}, {high}]"
-    cells = [claim["claim"], claim["statement"], f"{study}: {how}", claim["verdict"], interval]
-    return f"| {' | '.join(cells)} |"
+    return value if value == low == high else f"{value} [{low}, {high}]"
 
 
-def verdict_rows() -> list[str]:
-    """The rows of the README's table of verdicts, from the reference studies."""
-    rows = []
-    for study, measure, batch_size in SHOWN:
-        for claim in json.loads((REFERENCE / study / "claims.json").read_text("utf-8")):
-            about = claim["against"] or claim["batch_size"]
-            if claim["measure"] == measure and batch_size in (None, about):
-                rows.append(verdict_row(study, claim))
-    return rows
+def claims_of(study: str) -> list[dict[str, Any]]:
+    """The verdicts of a reference study."""
+    text = (REFERENCE / study / "claims.json").read_text("utf-8")
+    return [claim for claim in json.loads(text) if claim]
 
 
-def test_verdicts_are_those_of_the_reference() -> None:
-    """The README's table of verdicts holds what the reference studies say, row by row."""
-    (table,) = re.findall(r"<!-- verdicts -->\n(.*?)<!-- /verdicts -->", README, flags=re.DOTALL)
-    assert table.splitlines()[2:] == verdict_rows()
+def matrix_cell(claims: list[dict[str, Any]], row: tuple[str, str, str, int | None]) -> str:
+    """What one row says of a problem; empty where it was not measured."""
+    measure, axis, program, size = row
+    largest = max(claim["batch_size"] or 0 for claim in claims)
+    size = largest if size == FULL else size
+    for claim in claims:
+        about = (claim["batch_size"], claim["against"])
+        of_row = (claim["measure"], claim["axis"], claim["program"]) == (measure, axis, program)
+        if of_row and (size is None or size in about):
+            return f"{SIGNS[claim['verdict']]} {effect(claim)}"
+    return ""
+
+
+def matrix_rows() -> list[str]:
+    """The README's table of all problems, from the reference study `all`."""
+    claims = claims_of("all")
+    problems = list(dict.fromkeys(claim["problem"] for claim in claims))
+    by_problem = [[c for c in claims if c["problem"] == problem] for problem in problems]
+    rows = [["", *problems], ["---"] * (1 + len(problems))]
+    rows += [[said, *(matrix_cell(c, row) for c in by_problem)] for said, row in MATRIX.items()]
+    return [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def other_rows() -> list[str]:
+    """The README's table of the studies of XOR and of the mistakes."""
+    rows = [["", "the claim", "measured", "verdict", "effect [95% interval]"], ["---"] * 5]
+    for study, measure in OTHERS:
+        mine = (claim for claim in claims_of(study) if claim["measure"] == measure)
+        rows += [other_row(study, claim) for claim in mine]
+    return [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def other_row(study: str, claim: dict[str, Any]) -> list[str]:
+    """A row of it."""
+    how = [f"{study}: {claim['measure']}"]
+    if study == "xor" and claim["against"]:
+        how.append(f"against {claim['against']}")
+    if study == "mistakes":
+        how.append(f"batch size {claim['batch_size']}")
+        base = claim["base_batch_size"]
+        how.append(f"at the rate tuned for {base}" if base else f"{claim['protocol']} rate")
+    return [claim["claim"], claim["statement"], ", ".join(how), claim["verdict"], effect(claim)]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("matrix", matrix_rows), ("others", other_rows)])
+def test_verdicts_are_those_of_the_reference(name: str, rows: Callable[[], list[str]]) -> None:
+    """The README's tables of verdicts hold what the reference studies say, row by row."""
+    pattern = rf"<!-- {name} -->\n(.*?)<!-- /{name} -->"
+    (table,) = re.findall(pattern, README, flags=re.DOTALL)
+    assert table.splitlines() == rows()
+
+
+def test_the_main_finding_is_that_of_the_reference() -> None:
+    """The README's first screen says what the comparison of all problems ends with."""
+    answer = json.loads((REFERENCE / "all" / "study.json").read_text("utf-8"))["answer"]
+    told = answer if isinstance(answer, str) else " ".join(answer)
+    first = README.split("## ")[0].replace("\n", " ")
+    assert all(sentence in first for sentence in told.split("\n")[:1])
 
 
 @pytest.mark.parametrize("name", TEXTS)
