@@ -492,27 +492,30 @@ def best_rate_title(data: pd.DataFrame) -> str:
     return f"The best learning rate grows {', then '.join(said)}"
 
 
-def _rule_lines(axes: Axes, data: pd.DataFrame) -> None:
-    """Linear and square-root scaling from the base, named where they leave the panel."""
+def _rule_lines(axes: Axes, data: pd.DataFrame) -> list[draw.EndLabel]:
+    """Linear and square-root scaling from the base; labels of those that stay in the panel."""
     base = data[data["is_base"]].iloc[0]
     low, high = axes.get_ylim()
-    ends = data["mean_batch"].min(), data["mean_batch"].max()
+    x = np.geomspace(data["mean_batch"].min(), data["mean_batch"].max(), POINTS)
+    ends = []
     for name, slope, dash in (("linear", 1.0, (0, (5, 2))), ("square root", 0.5, (0, (1, 1.3)))):
-        x = np.geomspace(*ends, POINTS)
         y = base["learning_rate"] * (x / base["mean_batch"]) ** slope
         inside = (y > low) & (y < high)
         axes.plot(x[inside], y[inside], color=draw.MUTED, linestyle=dash, linewidth=1.2)
+        if inside[-1]:
+            ends.append(draw.EndLabel(x[-1], y[-1], name, draw.MUTED))
+            continue
         axes.annotate(
             name,
             (x[inside][-1], y[inside][-1]),
-            xytext=(-8, -2) if slope == 1.0 else (5, 0),
+            xytext=(-16, -1),
             textcoords="offset points",
-            ha="right" if slope == 1.0 else "left",
-            va="top" if slope == 1.0 else "center",
+            ha="right",
+            va="top",
             color=draw.MUTED,
             fontsize=8.5,
-            annotation_clip=False,
         )
+    return ends
 
 
 def _growth_lines(axes: Axes, data: pd.DataFrame) -> None:
@@ -526,6 +529,27 @@ def _growth_lines(axes: Axes, data: pd.DataFrame) -> None:
         axes.plot(rows["mean_batch"], height, color=draw.INK, linewidth=1.6, zorder=3)
 
 
+def _critical_band(axes: Axes, data: pd.DataFrame) -> None:
+    """The critical batch size: a line, shaded over its interval."""
+    critical, low, high = data[CRITICAL].iloc[0]
+    if not math.isfinite(critical):
+        return
+    first, last = axes.get_xlim()
+    axes.axvspan(max(low, first), min(high, last), color=draw.SHADE, linewidth=0, zorder=0)
+    axes.axvline(critical, color=draw.MUTED, linewidth=0.9, zorder=1)
+    room_right = critical**2 < first * last
+    axes.annotate(
+        f"passes doubled: {words.number(critical)}",
+        (critical, 0.02),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(4 if room_right else -4, 0),
+        textcoords="offset points",
+        ha="left" if room_right else "right",
+        fontsize=8.5,
+        color=draw.MUTED,
+    )
+
+
 def best_rate_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """Best rate against batch size with its usable range, and the rules that people go by."""
     margins = draw.Margins(left=0.6, right=0.95, top=0.56)
@@ -536,37 +560,20 @@ def best_rate_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     draw.batch_axis(axes, list(data["batch_size"]), n_train)
     limits = draw.finite_range(data["learning_rate"], data["stable"], data["from_rate"])
     draw.log_axis(axes, "y", limits[0] / 1.2, limits[1] * 1.5, draw.plain)
-    critical, low, high = data[CRITICAL].iloc[0]
-    if math.isfinite(critical):
-        first, last = axes.get_xlim()
-        axes.axvspan(max(low, first), min(high, last), color=draw.SHADE, linewidth=0, zorder=0)
-        axes.axvline(critical, color=draw.MUTED, linewidth=0.9, zorder=1)
-        axes.annotate(
-            f"passes doubled: {words.number(critical)}",
-            (critical, 0.02),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8.5,
-            color=draw.MUTED,
-        )
+    _critical_band(axes, data)
     draw.band(axes, data["mean_batch"], data["from_rate"], data["to_rate"], CURVE_COLOUR, 0.14)
-    _rule_lines(axes, data)
+    ends = _rule_lines(axes, data)
     _growth_lines(axes, data)
     stable = data[data["stable"] > 0]
     colour = draw.OUTCOME_COLOURS["diverged"]
     axes.plot(stable["mean_batch"], stable["stable"], color=colour, linewidth=1.0, alpha=0.7)
+    for row in records(stable.iloc[-1:]):
+        ends.append(draw.EndLabel(row.mean_batch, row.stable, "largest stable", colour))
     for row in records(data):
         shade = draw.batch_colour(int(row.batch_size), n_train)
         marker = "^" if row.at_edge else "o"
         axes.plot(row.mean_batch, row.learning_rate, marker, color=shade, ms=6.5, zorder=4)
-    if len(stable):
-        last_row = stable.iloc[-1]
-        draw.end_labels(
-            axes,
-            [draw.EndLabel(last_row["mean_batch"], last_row["stable"], "largest stable", colour)],
-        )
+    draw.end_labels(axes, ends)
     draw.seeds_note(figure, data["n_seeds"], "tuning seed")
     return figure
 
