@@ -498,11 +498,31 @@ def test_title_of_the_best_rate(digits):
     )
 
 
+def test_arm_that_is_not_in_the_fit_is_hollow(digits):
+    """Of the arms that are reached, those left out of the fit are drawn hollow."""
+    data = tradeoff.tradeoff_data(replace(digits, tradeoff=digits.tradeoff.assign(left_out="4, 8")))
+    assert sorted(set(data.batch_size[~data.in_fit])) == [4, 8]
+    with draw.style():
+        left, _ = tradeoff.tradeoff_figure(data).axes
+    hollow = [p for p in left.lines if p.get_marker() == "o" and p.get_mfc() == draw.PAPER]
+    assert len(hollow) == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("name", list(tradeoff.FIGURES))
-def test_figures_are_drawn_from_their_csv(digits, tmp_path, name):
-    """What stands in the CSV is all that is drawn."""
-    data = tradeoff.FIGURES[name].data(digits)
+def test_figures_are_drawn_from_their_csv(digits, tmp_path, name, known):
+    """What stands in the CSV is all that is drawn, also where nothing is identified."""
+    unknown = dict.fromkeys(["b_crit", "model_free", "critical"], nan)
+    unknown |= {"reading": "not identified", "critical_by": "", "model_free_reason": "never"}
+    if not known:
+        frames = {"tradeoff": digits.tradeoff.assign(**unknown)}
+        frames["rate_growth"] = digits.rate_growth.assign(critical=nan, critical_by="")
+        digits = replace(digits, **frames)
+    spec = tradeoff.FIGURES[name]
+    data = spec.data(digits)
     figures.write_csv(data, tmp_path / "data.csv")
-    again = pd.read_csv(tmp_path / "data.csv", keep_default_na=False, na_values=[""])
-    numbers = data.select_dtypes("number").columns
-    pd.testing.assert_frame_equal(again[numbers], data[numbers], check_dtype=False, rtol=0, atol=0)
+    again = pd.read_csv(tmp_path / "data.csv")
+    with draw.style(name):
+        drawn = [figures.as_svg(spec.figure(one)) for one in (data, again)]
+    assert drawn[0] == drawn[1]
+    assert spec.title(again) == spec.title(data)

@@ -38,7 +38,7 @@ def tradeoff_data(evidence: Evidence) -> pd.DataFrame:
 
     A row per target and batch size: `target, middle, batch_size, mean_batch, updates, epochs` with
     `_low` and `_high` (inf: not reached), the columns of `Evidence.tradeoff` of the target,
-    `n_train`; empty where no target is reached.
+    `in_fit, n_train`; empty where no target is reached.
     """
     if evidence.tradeoff.empty:
         return pd.DataFrame()
@@ -49,6 +49,9 @@ def tradeoff_data(evidence: Evidence) -> pd.DataFrame:
     if not np.isfinite(data.loc[data["target"] == evidence.target, "updates"]).any():
         return pd.DataFrame()
     data.insert(1, "middle", data["target"] == evidence.target)
+    left_out = data["left_out"].str.split(", ")
+    pairs = zip(data["batch_size"].astype(str), left_out, strict=True)
+    data["in_fit"] = [batch_size not in out for batch_size, out in pairs]
     return data.assign(n_train=evidence.problem.n_train)
 
 
@@ -57,12 +60,11 @@ def tradeoff_title(data: pd.DataFrame) -> str:
     row = next(records(data[data["middle"]]))
     by = {
         "hyperbolic": "Updates and passes are consistent with a hyperbola",
-        "not hyperbolic": "Updates and passes do not lie on a hyperbola "
-        f"(p = {words.number(row.p_lack_of_fit)})"
-        if row.p_lack_of_fit > 0
-        else "",
+        "not hyperbolic": "Updates and passes do not lie on a hyperbola",
         "not identified": "Updates and passes: no hyperbola can be identified",
     }[row.reading]
+    if row.reading == "not hyperbolic":
+        by += f" (p = {words.number(row.p_lack_of_fit)})"
     if math.isnan(row.critical):
         return f"{by}, and {row.model_free_reason}"
     return (
@@ -109,8 +111,7 @@ def _arms(axes: Axes, rows: pd.DataFrame) -> None:
         colour = draw.batch_colour(int(row.batch_size), n_train)
         ends = [row.updates_low, row.updates_high], [row.epochs_low, row.epochs_high]
         axes.plot(*ends, color=colour, linewidth=2.2, alpha=0.45, solid_capstyle="butt")
-        left_out = str(row.batch_size) in row.left_out.split(", ")
-        fill = draw.PAPER if left_out else colour
+        fill = colour if row.in_fit else draw.PAPER
         axes.plot(row.updates, row.epochs, "o", color=colour, mfc=fill, ms=6, zorder=4)
         flat = row.epochs < FLAT * reached["epochs"].min()
         axes.annotate(
