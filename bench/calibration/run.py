@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from bench.calibration import equal_arms
 from bench.calibration.registry import CASES
 from bench.errors import InputError
 from bench.experiments.progress import Reporter, Silent, stage
+from bench.experiments.run import POLL_SECONDS, asked_to_stop
 
 Floats = NDArray[np.float64]
 
@@ -137,30 +139,39 @@ def simulate(task: Task) -> list[Any]:
 
 def _run(
     tasks: Sequence[Task], workers: int, progress: Reporter
-) -> Iterator[tuple[Task, list[Any]]]:
+) -> Iterable[tuple[Task, list[Any]]]:
     """Each task with its results, in any order."""
     with stage(progress, "Simulating", len(tasks), len(tasks)):
-        if workers == 1:
-            for task in tasks:
-                yield task, simulate(task)
-                progress.advance(1)
-            return
-        context = get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-            yield from _gather(pool, tasks, progress)
-
-
-def _gather(
-    pool: Executor, tasks: Sequence[Task], progress: Reporter
-) -> Iterator[tuple[Task, list[Any]]]:
-    """Tasks done by a pool; interrupted, it does not begin those that wait."""
-    futures = {pool.submit(simulate, task): task for task in tasks}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        if workers > 1:
+            return _in_processes(tasks, workers, progress)
+        found = []
+        for task in tasks:
+            found.append((task, simulate(task)))
             progress.advance(1)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        return found
+
+
+def _in_processes(
+    tasks: Sequence[Task], workers: int, progress: Reporter
+) -> list[tuple[Task, list[Any]]]:
+    """The same with many processes; Ctrl-C and SIGTERM let the tasks in flight finish."""
+    found, waiting = [], iter(tasks)
+    with (
+        asked_to_stop() as stop,
+        ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool,
+    ):
+        running = {pool.submit(simulate, task): task for task in islice(waiting, 2 * workers)}
+        while running and not stop.is_set():
+            done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
+            for future in done:
+                found.append((running.pop(future), future.result()))
+                progress.advance(1)
+                running |= {pool.submit(simulate, task): task for task in islice(waiting, 1)}
+        for future in running:
+            future.cancel()
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return found
 
 
 def _start_worker() -> None:
