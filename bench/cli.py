@@ -234,7 +234,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print(f"batchbench: {' '.join(text.split())}", file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
-        print("batchbench: interrupted; a study goes on from here by the same command", file=sys.stderr)
+        print(
+            "batchbench: interrupted; a study goes on from here by the same command",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except SystemExit:  # click's way where the reader of a pipe has gone: `batchbench walk | head`
         return 0
