@@ -85,7 +85,8 @@ def time_to_target(examples: Any, loss: Any, target: float) -> float:
     if len(hits) == 0:
         return np.inf
     i = hits[0]
-    part = np.log(loss[i - 1] / target) / np.log(loss[i - 1] / loss[i])
+    with np.errstate(divide="ignore"):  # a loss of 0 is reached at once: the logarithm is infinite
+        part = np.log(loss[i - 1] / target) / np.log(loss[i - 1] / loss[i])
     start, end = examples[i - 1], examples[i]
     return start * (end / start) ** part if start > 0 else part * end
 
