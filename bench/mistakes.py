@@ -192,7 +192,7 @@ def train(trainings: Trainings) -> None:
     right = trainings.right
     rates = plan.coarse_rates(right.rule)
     find_targets(right, rates)
-    tuning = of_role(right.seeds, "tune")
+    tuning = plan.of_role(right.seeds, "tune")
     right.run("coarse rates", dict.fromkeys(right.batch_sizes, rates), tuning)
     widen(right, right.batch_sizes, tuning)
     trainings.run("rates for averaged errors", error_search(trainings))
@@ -204,14 +204,9 @@ def train(trainings: Trainings) -> None:
 def error_search(trainings: Trainings) -> list[Task]:
     """Return the tasks that search the rates for averaged errors."""
     right, rates = trainings.right, plan.coarse_rates(trainings.right.rule)
-    tuning = of_role(right.seeds, "tune")
+    tuning = plan.of_role(right.seeds, "tune")
     averaged = [size for size in right.batch_sizes if size > 1]
     return [one for size in averaged for one in tasks(right.problem, ERROR, size, tuning, rates)]
-
-
-def of_role(seeds: Sequence[int], role: str) -> tuple[int, ...]:
-    """Return the seeds that tune, or report."""
-    return tuple(seed for seed in seeds if plan.role(seed) == role)
 
 
 def tasks(
@@ -271,7 +266,7 @@ def report_mistakes(trainings: Trainings) -> None:
 
 def xor_tasks(trainings: Trainings, rates: Mapping[Pair, Iterable[float]], role: str) -> list[Task]:
     """Return the tasks that train XOR's seeds of a role at these rates."""
-    seeds = of_role(trainings.xor_seeds, role)
+    seeds = plan.of_role(trainings.xor_seeds, role)
     return [one for pair, some in rates.items() for one in tasks(trainings.xor, *pair, seeds, some)]
 
 

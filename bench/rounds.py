@@ -110,9 +110,9 @@ class Rounds:
         self._behind: list[int] = []
 
     @property
-    def _tuners(self) -> list[int]:
+    def _tuners(self) -> tuple[int, ...]:
         """The seeds of the first look: those that tune, for it reports nothing."""
-        return [seed for seed in self.training.seeds if plan.role(seed) == "tune"][:TUNERS]
+        return self.training.tuning[:TUNERS]
 
     @property
     def all(self) -> list[Round]:
@@ -243,7 +243,7 @@ class Rounds:
         picks = picks[picks.batch_size.isin(self._studied())]
         n_train = self.training.problem.n_train
         rates = {size: named_rates(picks, size, n_train) for size in sizes}
-        return self.training.grid(rates, [s for s in seeds if plan.role(s) == "report"])
+        return self.training.grid(rates, plan.of_role(seeds, "report"))
 
     def complete(self) -> None:
         """Run what a study without a budget runs."""

@@ -87,12 +87,12 @@ class Training:
     @property
     def reporting(self) -> tuple[int, ...]:
         """The seeds that report."""
-        return tuple(seed for seed in self.seeds if plan.role(seed) == "report")
+        return plan.of_role(self.seeds, "report")
 
     @property
     def tuning(self) -> tuple[int, ...]:
         """The seeds that tune."""
-        return tuple(seed for seed in self.seeds if plan.role(seed) == "tune")
+        return plan.of_role(self.seeds, "tune")
 
     def tried(self, batch_size: int, seeds: Sequence[int] = ()) -> set[float]:
         """Return the rates that all of these seeds, by default any, have run at a batch size."""
@@ -358,9 +358,8 @@ def train_other_rules(training: Training, given: Sequence[float] | None) -> None
         if given is not None:
             other.run("rates given", every, other.seeds)
         else:
-            tuners = tuple(seed for seed in other.seeds if plan.role(seed) == "tune")
-            other.run("coarse rates", every, tuners)
-            widen(other, other.batch_sizes, tuners, until_failure=False)
+            other.run("coarse rates", every, other.tuning)
+            widen(other, other.batch_sizes, other.tuning, until_failure=False)
             fine(other)
             picks = other.picks()
             other.run("beyond the edge", fine_windows(picks[picks.at_edge]), other.seeds)
@@ -379,7 +378,7 @@ def rules_work(training: Training, given: Sequence[float] | None) -> float:
     """Return the work of the other rules, about: that of their first blocks, once for each seed."""
     work = 0.0
     for rule, other in planned_rules(training).items():
-        seeds = other.seeds if given else [s for s in other.seeds if plan.role(s) == "tune"]
+        seeds = other.seeds if given else other.tuning
         rates = dict.fromkeys(other.batch_sizes, given or plan.coarse_rates(rule))
         first = other.missing_work(other.grid(rates, seeds))
         work += first if given else first * (1 + len(other.seeds) / len(seeds))

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from bench.analysis.arms import OURS, Arm, Axis, Runs, all_axes, mean_batch
+from bench.analysis.arms import OURS, Arm, Axis, Runs, all_axes, mean_batch, picked_arms
 from bench.analysis.bands import Curves, band_table, drawn_arms
 from bench.analysis.cells import cell_table
 from bench.analysis.choices import HeldOutCurves, choice_table, recommended_arms
 from bench.analysis.claims import all_claims
-from bench.analysis.claims.row import tuned_arms
 from bench.analysis.evidence import Evidence, Population, Recommendation
 from bench.analysis.intervals import median_interval
 from bench.analysis.noise import gradient_noise, states_along, uphill_table
@@ -108,7 +107,7 @@ def analyse(
     evidence = measured(problem, runs, seconds, noise=noise)
     base = evidence.options["base_batch_size"]
     chosen = [] if runs.population else recommended_arms(evidence.recommendations)
-    tuned = list(tuned_arms(evidence).values())
+    tuned = picked_arms(evidence.picks)
     scores = HeldOutCurves([*chosen, *tuned])
     drawn = drawn_arms(evidence.arms, base)
     bands, population = walk(problem, runs, drawn, _noting(blocks, scores), variants)
@@ -146,7 +145,7 @@ def measured(
     picks = pick_table(runs.outcomes, problem.n_train)
     arms = protocol_arms(picks, problem.n_train)
     base = base_batch_size(list(picks.batch_size), problem.n_train)
-    tuned = [Arm(b, e) for b, e in zip(picks.batch_size, picks.learning_rate, strict=True)]
+    tuned = picked_arms(picks)
     axes = all_axes(problem.n_train, list(picks.batch_size), seconds)
     stability = stability_table(runs, problem)
     wanted = noise and len(problem.scored[0]) == problem.n_train
@@ -221,7 +220,7 @@ def walk(
     if runs.population:
         variants = variants or own_runs(problem, runs.outcomes.rule.iloc[0], runs.outcomes)
         arm = best_arm(variants.counts[variants.counts.variant == shape(problem)])
-    curves = Curves(Arm(b, e) for b, e in zip(drawn.batch_size, drawn.learning_rate, strict=True))
+    curves = Curves(picked_arms(drawn))
     networks: dict[str, Any] = {}
     for block, result in blocks:
         if block.rule == runs.outcomes.rule.iloc[0]:

@@ -30,6 +30,11 @@ def mean_batch(n_train: int, batch_size: int) -> float:
     return n_train / -(-n_train // batch_size)
 
 
+def picked_arms(picks: pd.DataFrame) -> list[Arm]:
+    """Return the tuned arm of each batch size, from rows of `Evidence.picks`."""
+    return [Arm(b, e) for b, e in zip(picks.batch_size, picks.learning_rate, strict=True)]
+
+
 def each_run_once(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Sort runs by arm, seed and network; a rate that stood in two blocks counts once."""
     return outcomes.drop_duplicates(RUN).sort_values(RUN, ignore_index=True)

@@ -180,24 +180,26 @@ def _noise_over_critical(results: Results) -> Finding | None:
     return Finding("undecided", noise.value / critical.value, float(low), float(high))
 
 
-def noise_predicts(results: Results) -> Finding | None:
-    """McCandlish et al. (2018): the noise scale is of the critical batch size's order."""
+def _predicts(results: Results, factor: float) -> Finding | None:
+    """Whether the noise scale lies within a factor of the critical batch size."""
     found = _noise_over_critical(results)
     if found is None:
         return None
-    near = found.low > 1 / ORDER and found.high < ORDER
-    far = found.low > ORDER or found.high < 1 / ORDER
+    near = found.low > 1 / factor and found.high < factor
+    far = found.low > factor or found.high < 1 / factor
     return found._replace(verdict="supported" if near else "refuted" if far else "undecided")
+
+
+def noise_predicts(results: Results) -> Finding | None:
+    """McCandlish et al. (2018): the noise scale is of the critical batch size's order."""
+    return _predicts(results, ORDER)
 
 
 def noise_misleads(results: Results) -> Finding | None:
     """Merrill et al. (2025): the noise scale is no reliable proxy for the critical batch size."""
-    found = _noise_over_critical(results)
-    if found is None:
-        return None
-    near = found.low > 1 / UNRELIABLE and found.high < UNRELIABLE
-    far = found.low > UNRELIABLE or found.high < 1 / UNRELIABLE
-    return found._replace(verdict="supported" if far else "refuted" if near else "undecided")
+    found = _predicts(results, UNRELIABLE)
+    opposite = {"supported": "refuted", "refuted": "supported", "undecided": "undecided"}
+    return found and found._replace(verdict=opposite[found.verdict])
 
 
 def diminishing_returns(results: Results) -> Finding | None:

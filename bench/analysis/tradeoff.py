@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.analysis.arms import Arm, Axis, Runs, mean_batch
+from bench.analysis.arms import Arm, Axis, Runs, mean_batch, picked_arms
 from bench.analysis.evidence import Evidence, Recommendation
 from bench.analysis.intervals import TIE, Estimate, median, median_ranks, percentile_interval
 from bench.analysis.rate_growth import rate_growth_table
@@ -435,7 +435,7 @@ def tradeoff_frames(
     if runs.population:
         return {}
     picks, n_train = evidence.picks, evidence.problem.n_train
-    tuned = [Arm(b, e) for b, e in zip(picks.batch_size, picks.learning_rate, strict=True)]
+    tuned = picked_arms(picks)
     found = [trade_off_of(runs, tuned, n_train, k) for k in range(len(evidence.targets))]
     rows = [
         {"target": target} | tradeoff_row(one, picks.batch_size.tolist(), n_train)

@@ -64,6 +64,11 @@ def role(seed: int) -> str:
     return "tune" if seed % 3 == 0 else "report"
 
 
+def of_role(seeds: Iterable[int], kind: str) -> tuple[int, ...]:
+    """Return the seeds that tune, or report, in their order."""
+    return tuple(seed for seed in seeds if role(seed) == kind)
+
+
 def updates_per_epoch(n_train: int, batch_size: int) -> int:
     """Return ceil(N / B): the last, shorter batch is an update too."""
     return -(-n_train // batch_size)

@@ -28,7 +28,7 @@ from bench.analysis.literature import Finding, findings
 from bench.analysis.recommend import MARGIN
 from bench.report import figures, tables, words
 from bench.report.figures import across
-from bench.report.page import environment, picture, stylesheet
+from bench.report.page import card, environment, picture, stylesheet
 
 QUESTION = "Sample by sample, in mini-batches, or on the full batch: is it the same everywhere?"
 HERO = "passes"
@@ -121,18 +121,10 @@ def html(
     hero = next((one for one in pictures if one.name == HERO), None)
     told = answer(results)
     names = [one.name for one in results]
-    card = {
-        "name": "all",
-        "subject": f"{words.plural(len(results), 'problem')} compared: {words.join(names)}",
-        "question": QUESTION,
-        "answer": told[0],
-        "date": about.get("Date", ""),
-        "picture": hero.name if hero else "",
-        "alt": hero.title if hero else "",
-    }
+    about_it = f"{words.plural(len(results), 'problem')} compared: {words.join(names)}"
     template = environment().get_template("comparison.html")
     return template.render(
-        card=card,
+        card=card("all", about_it, QUESTION, told[0], hero, about.get("Date", "")),
         css=stylesheet(),
         answer=told,
         hero=hero,

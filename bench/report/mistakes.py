@@ -15,7 +15,7 @@ from bench.report import figures, tables, words
 from bench.report.figures.mistakes import FIGURES
 from bench.report.frames import records
 from bench.report.mistake_words import NAMES, sentences, share
-from bench.report.page import environment, picture, stylesheet
+from bench.report.page import card, environment, picture, stylesheet
 
 SUBJECT = "Mistakes in averaging the gradients of a batch"
 QUESTION = "What if a batch is summed, averaged too early, or averaged twice?"
@@ -87,18 +87,9 @@ def html(mistakes: Mistakes, drawn: Sequence[figures.DrawnFigure], about: Mappin
     pictures = [picture(one) for one in drawn]
     hero = next(one for one in pictures if one.name == HERO)
     answer = sentences(mistakes)
-    card = {
-        "name": "mistakes",
-        "subject": SUBJECT,
-        "question": QUESTION,
-        "answer": answer[0],
-        "date": about.get("Date", ""),
-        "picture": hero.name,
-        "alt": hero.title,
-    }
     template = environment().get_template("mistakes.html")
     return template.render(
-        card=card,
+        card=card("mistakes", SUBJECT, QUESTION, answer[0], hero, about.get("Date", "")),
         css=stylesheet(),
         answer=answer,
         hero=hero,

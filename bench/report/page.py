@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from bench.analysis.evidence import Evidence, Recommendation
 from bench.report import choices, figures, own_table, settings, tables, theme, words
-from bench.report.answer import Answer, answer, question, subject
+from bench.report.answer import answer, question, subject
 from bench.report.frames import records
 from bench.report.glossary import GLOSSARY, gloss
 
@@ -104,7 +104,14 @@ def html(evidence: Evidence, drawn: list[figures.DrawnFigure], about: Mapping[st
             answer=told,
             columns=own_table.column_rows(table) if table else (),
             population=evidence.population is not None,
-            card=_card(evidence, told, asked, hero, about),
+            card=card(
+                evidence.problem.name,
+                subject(evidence),
+                asked,
+                told.sentences[0],
+                hero,
+                about.get("Date", ""),
+            ),
             css=stylesheet(),
             hero=hero,
             sections=[section for section in sections if section],
@@ -133,16 +140,16 @@ def picture(drawn: figures.DrawnFigure) -> Picture:
     return Picture(drawn.name, drawn.title, drawn.reading, wide, narrow)
 
 
-def _card(
-    evidence: Evidence, told: Answer, asked: str, hero: Picture | None, about: Mapping[str, str]
+def card(
+    name: str, subject: str, question: str, answer: str, hero: Picture | None, date: str
 ) -> dict[str, str]:
-    """What the index of all studies reads from the page."""
+    """What the index of all studies reads from a page."""
     return {
-        "name": evidence.problem.name,
-        "subject": subject(evidence),
-        "question": asked,
-        "answer": told.sentences[0],
-        "date": about.get("Date", ""),
+        "name": name,
+        "subject": subject,
+        "question": question,
+        "answer": answer,
+        "date": date,
         "picture": hero.name if hero else "",
         "alt": hero.title if hero else "",
     }

@@ -6,8 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -251,6 +251,14 @@ def _ours_first(column: pd.Series[Any]) -> pd.Series[Any]:
     return column.map(list(PEERS).index) if column.name == "program" else column
 
 
+@contextmanager
+def _measurement(problem: Problem, programs: Iterable[str]) -> Iterator[Measurement]:
+    """Start the programs' processes; end them with the `with` block."""
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, problem)) for name in programs}
+        yield Measurement(problem, workers)
+
+
 def measure_seconds(problem: Problem, programs: Iterable[str] | None = None) -> pd.DataFrame:
     """Measure seconds per update at several batch sizes, of our engine of one run and of others.
 
@@ -283,10 +291,8 @@ def measure_seconds(problem: Problem, programs: Iterable[str] | None = None) -> 
     RuntimeError
         Where our own engine fails.
     """
-    names = [OURS, *installed(programs)]
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name, problem)) for name in names}
-        return Measurement(problem, workers).run()
+    with _measurement(problem, [OURS, *installed(programs)]) as measurement:
+        return measurement.run()
 
 
 def measure_powers(problem: Problem, programs: Iterable[str] | None = None) -> pd.DataFrame:
@@ -314,6 +320,5 @@ def measure_powers(problem: Problem, programs: Iterable[str] | None = None) -> p
         Where our own engine fails.
     """
     names = [OURS, *installed(programs)] if power_batch_sizes(problem) else []
-    with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name, problem)) for name in names}
-        return Measurement(problem, workers).run_powers()
+    with _measurement(problem, names) as measurement:
+        return measurement.run_powers()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.arms import Arm, Axis, Runs, compare
+from bench.analysis.arms import Arm, Axis, Runs, compare, picked_arms
 from bench.analysis.evidence import Evidence
 from bench.analysis.intervals import Estimate, verdict
 from bench.analysis.recommend import MARGIN
@@ -120,8 +120,7 @@ def runs_of(evidence: Evidence) -> Runs:
 
 def tuned_arms(evidence: Evidence) -> dict[int, Arm]:
     """Return the tuned arm of each batch size."""
-    picks = zip(evidence.picks.batch_size, evidence.picks.learning_rate, strict=True)
-    return {b: Arm(b, eta) for b, eta in picks}
+    return {arm.batch_size: arm for arm in picked_arms(evidence.picks)}
 
 
 def contrasts(evidence: Evidence) -> list[int]:
