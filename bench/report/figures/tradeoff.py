@@ -107,23 +107,35 @@ def _arms(axes: Axes, rows: pd.DataFrame) -> None:
     n_train = int(rows["n_train"].iloc[0])
     reached = rows[np.isfinite(rows["updates"])]
     axes.plot(reached["updates"], reached["epochs"], color=draw.MUTED, linewidth=0.9)
+    limit = FLAT * reached["epochs"].min()
+    knee = reached.loc[reached["epochs"] >= limit, "batch_size"].min()
     for row in records(reached):
         colour = draw.batch_colour(int(row.batch_size), n_train)
         ends = [row.updates_low, row.updates_high], [row.epochs_low, row.epochs_high]
         axes.plot(*ends, color=colour, linewidth=2.2, alpha=0.45, solid_capstyle="butt")
         fill = colour if row.in_fit else draw.PAPER
         axes.plot(row.updates, row.epochs, "o", color=colour, mfc=fill, ms=6, zorder=4)
-        flat = row.epochs < FLAT * reached["epochs"].min()
+        shift, ha, va = _label_place(row.epochs < limit, row.batch_size == knee)
         axes.annotate(
             words.batch_label(int(row.batch_size), n_train),
             (row.updates, row.epochs),
-            xytext=(-3, 5) if flat else (8, 3),
+            xytext=shift,
             textcoords="offset points",
-            ha="right" if flat else "left",
-            va="bottom" if flat else "center",
+            ha=ha,
+            va=va,
             fontsize=8.5,
             zorder=6,
         )
+
+
+def _label_place(flat: bool, knee: bool) -> tuple[tuple[int, int], str, str]:
+    """Where an arm's name stands: above its flat end, right of its steep one, below the knee.
+
+    There the two ends meet, and to the right stands the name of the first arm of the flat one.
+    """
+    if flat:
+        return (-3, 5), "right", "bottom"
+    return ((-5, -3), "right", "top") if knee else ((8, 3), "left", "center")
 
 
 def _asymptotes(axes: Axes, row: Any) -> None:
