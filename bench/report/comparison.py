@@ -193,7 +193,8 @@ def _recommended(results: Sequence[Results]) -> str:
         if not chosen:
             continue
         ends = min(chosen, key=lambda pair: pair[0]), max(chosen, key=lambda pair: pair[0])
-        texts = [f"{words.batch_label(size, one.n_train)} ({one.name})" for size, one in ends]
+        labels = words.batch_ends(*((size, one.n_train) for size, one in ends))
+        texts = [f"{label} ({one.name})" for label, (_, one) in zip(labels, ends, strict=True)]
         what = f"in {program}" if program else "for the fewest passes"
         alike = ends[0][0] == ends[1][0]
         parts.append(

@@ -183,6 +183,17 @@ def batch_label(batch_size: int, n_train: int) -> str:
     return "full" if batch_size >= n_train else count(batch_size)
 
 
+def batch_ends(*ends: tuple[int, int]) -> list[str]:
+    """Labels of batch sizes (size, n_train) of several problems; numbers where full is not equal.
+
+    The full batch of one problem is a mini-batch of another: "full to full" would say nothing.
+    """
+    labels = [batch_label(size, n_train) for size, n_train in ends]
+    if len(set(labels)) < len({size for size, _ in ends}):
+        return [count(size) for size, _ in ends]
+    return labels
+
+
 def batch_set(chosen: Sequence[int], batch_sizes: Sequence[int]) -> str:
     """Write a set of batch sizes: neighbours on the grid as a range, "8 to 64", else a list."""
     ordered = sorted(batch_sizes)

@@ -376,6 +376,15 @@ def test_the_answer_counts_the_problems() -> None:
     )
 
 
+def test_full_batches_of_different_problems_are_told_apart() -> None:
+    """From one problem's full batch to a larger one's, the range is one of numbers."""
+    made = [
+        results(name, n, row("C2"), recommended=[{"program": "ours", "batch_size": n}])
+        for name, n in (("a", 100), ("b", 900))
+    ]
+    assert "100 (a) to 900 (b) in ours" in comparison.answer(made)[1]
+
+
 def test_nothing_reached_is_told() -> None:
     """Problems on which nothing reached the target have no ratios, and the sentences say so."""
     first, second, _ = comparison.answer([results("a", 100, row("C2"))])

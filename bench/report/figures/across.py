@@ -93,9 +93,9 @@ def seconds_title(data: pd.DataFrame) -> str:
         least, most = (
             rows.loc[place] for place in (rows["batch_size"].idxmin(), rows["batch_size"].idxmax())
         )
-        ends = [
-            words.batch_label(int(row["batch_size"]), int(row["n_train"])) for row in (least, most)
-        ]
+        ends = words.batch_ends(
+            *((int(row["batch_size"]), int(row["n_train"])) for row in (least, most))
+        )
         parts.append(f"{' to '.join(dict.fromkeys(ends))} in {program}")
     return f"The recommended batch size is {words.join(parts)}, from problem to problem"
 
