@@ -378,8 +378,9 @@ def test_the_answer_counts_the_problems() -> None:
 
 def test_full_batches_of_different_problems_are_told_apart() -> None:
     """From one problem's full batch to a larger one's, the range is one of numbers."""
+    table = ratios("ours", b1=(1.0, 0.9, 1.2))
     made = [
-        results(name, n, row("C2"), recommended=[{"program": "ours", "batch_size": n}])
+        results(name, n, ratios=table, recommended=[{"program": "ours", "batch_size": n}])
         for name, n in (("a", 100), ("b", 900))
     ]
     assert "100 (a) to 900 (b) in ours" in comparison.answer(made)[1]
