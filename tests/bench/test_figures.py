@@ -286,6 +286,20 @@ def test_no_label_is_cut(kind, narrow, request):
     assert cut == {}
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_no_label_is_cut_beside_four_programs(digits, narrow):
+    """The panels of powers of two, one a program, hold their words where all four are timed."""
+    two = FIGURES["thumb_powers"].data(digits)
+    others = two.replace({"program": {"batchbench": "JAX", "scikit-learn": "PyTorch"}})
+    with draw.style("powers"):
+        drawing = FIGURES["thumb_powers"].figure(pd.concat([two, others]), narrow=narrow)
+        box = drawing.get_tightbbox(FigureCanvasAgg(drawing).get_renderer())
+    width, height = drawing.get_size_inches()
+    assert box.x0 > -0.02
+    assert box.x1 < width + 0.02
+    assert -0.02 < box.y0 < box.y1 < height + 0.02
+
+
 def test_figures_inside_a_page_keep_their_numbers_and_lose_their_colours(digits):
     """Words and ticks stay as they are; ids get the figure's name, colours become variables."""
     data = stability.stability_data(digits).assign(n_train=1437)

@@ -217,11 +217,12 @@ def powers_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     for panel, program in zip(axes, programs, strict=True):
         rows = data[data["program"] == program]
         colour = draw.PROGRAM_COLOURS.get(program, draw.OTHER_PROGRAM_COLOUR)
-        draw.head(panel, program, "time per sample; filled: power of two")
+        draw.head(panel, program, "filled: power of two")
         low, high = draw.finite_range(rows["seconds_per_sample"], rows["low"], rows["high"])
         draw.log_axis(panel, "y", low, high, draw.brief_duration)
         panel.set_xlim(-0.5, max(places.values()) + 0.5)
-        panel.set_xticks(list(places.values()), [str(size) for size in sizes])
+        # Three digits side by side: "100" and "127" must not read as one number
+        panel.set_xticks(list(places.values()), [str(size) for size in sizes], fontsize=7)
         panel.set_xlabel("batch size", loc="left")
         for row in records(rows):
             x, ends = places[row.batch_size], np.clip([row.low, row.high], low, high)
