@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +32,10 @@ PER_OCTAVE = 2  # working sets
 AT_ONCE = 8  # vectors of a step: so many sums or stores wait for none of the others
 STEP_PASSES = 3  # over the weights in a step of training: read, read again and written
 SWEEP_SECONDS = 2e-3
-MOST_LEVELS = 4
-# Where levels are found from the curve: working sets of each, and its fall to the next, at least
-LEVEL_SETS, FALL = 3, 1.15
+# Where levels are found from the curve: the fall that ends one, and what is flat again behind it
+FALL, FLAT = 1.15, 1.08
 CACHES = Path("/sys/devices/system/cpu")
 MEMORY = "memory"
-
-Parts = tuple[tuple[int, int], ...]
 
 
 @jit
@@ -200,26 +197,19 @@ def levels(curve: Curve, caches: Sequence[int]) -> list[Level]:
 def capacities(curve: Curve) -> list[int]:
     """Bytes of each cache, as the curve tells: the largest working set before each fall.
 
-    The logarithm of the bandwidth is cut into at most 4 levels, each slower than the one above it
-    by the factor FALL, so that the distances from each level's median add up to the least. The
-    last level is memory: [] where there is no fall.
+    A level goes on for as long as the next two working sets are not both slower than its median by
+    the factor FALL; the slope behind its end is skipped. [] where nothing falls.
     """
-    rates, n = np.log(curve.training), len(curve.sizes)
-    spans = [(i, j) for i in range(n) for j in range(i + LEVEL_SETS, n + 1)]
-    middle = {span: float(np.median(rates[slice(*span)])) for span in spans}
-    costs = {span: float(np.abs(rates[slice(*span)] - middle[span]).sum()) for span in spans}
-
-    def falls(parts: Parts) -> bool:
-        return all(middle[a] - middle[b] >= math.log(FALL) for a, b in pairwise(parts))
-
-    cuttings = [
-        tuple(pairwise((0, *cuts, n)))
-        for n_cuts in range(MOST_LEVELS)
-        for cuts in combinations(range(LEVEL_SETS, n), n_cuts)
-    ]
-    possible = [parts for parts in cuttings if all(part in costs for part in parts)]
-    best = min(filter(falls, possible), key=lambda parts: sum(costs[part] for part in parts))
-    return [int(curve.sizes[stop - 1]) for _, stop in best[:-1]]
+    rates, found = curve.training, []
+    start, place = 0, 1
+    while place + 1 < len(rates):
+        if rates[place : place + 2].max() < np.median(rates[start:place]) / FALL:
+            found.append(int(curve.sizes[place - 1]))
+            while rates[place + 1 : place + 3].min(initial=np.inf) < rates[place] / FLAT:
+                place += 1
+            start = place
+        place += 1
+    return found
 
 
 def level_of(size: float, found: Sequence[Level]) -> Level:
