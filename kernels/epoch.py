@@ -41,16 +41,26 @@ class Schedule(NamedTuple):
     direct: bool  # whether deltas, scaled by -eta/B, go straight into the parameters
 
 
-def schedule(rule: Rule, n_inputs: int, batch_size: int) -> Schedule:
+def schedule(
+    rule: Rule,
+    n_inputs: int,
+    batch_size: int,
+    *,
+    unrolled: bool = False,
+    look_ahead: bool = True,
+) -> Schedule:
     """The static rule that chooses the way; it never depends on a measured time.
 
     SGD is linear in each sample's gradient: while a batch fits in a chunk, its deltas are added to
     the parameters at once. Look-ahead, several batches in a chunk, pays where its K/2 products a
-    sample are fewer than the n_in that it saves. All else accumulates the gradient of a batch.
+    sample are fewer than the n_in that it saves, unless it is unwanted. All else accumulates the
+    gradient of a batch. A small network (`unrolled.small_network`) goes from batch to batch.
     """
+    if unrolled:
+        return Schedule(batch_size, batch_size, direct=True)
     if not isinstance(rule, SGD) or batch_size > CHUNK:
         return Schedule(batch_size, CHUNK, direct=False)
-    batches = CHUNK // batch_size if n_inputs >= CHUNK else 1
+    batches = CHUNK // batch_size if look_ahead and n_inputs >= CHUNK else 1
     return Schedule(batch_size, batches * batch_size, direct=True)
 
 

@@ -24,6 +24,7 @@ from kernels.engine import (
 from kernels.epoch import Data, Order, Runs, Schedule, Sums, evaluate_runs, schedule, train_runs
 from kernels.layout import Packing, aligned_copy, pack, pack_lanes, unpack, unpack_lanes
 from kernels.network import FloatArray, Network, sample_order
+from kernels.unrolled import SmallNetwork, small_network, train_small_runs
 from kernels.updates import Rule
 
 GRID_STEP = 1.15  # of the standard grid; coarser grids ruin the intervals of times-to-target
@@ -111,6 +112,7 @@ class _Task:
     packing: Packing
     rule: Rule
     plan: Schedule
+    small: SmallNetwork | None  # where a step is one stretch of code
     data: Data
     scored: Mapping[str, Data]  # what is evaluated at each checkpoint; "" = what gives the loss
     order: Order
@@ -146,6 +148,7 @@ def train(
     threads: int = 1,
     keep_params: bool = False,
     scored: tuple[ArrayLike, ArrayLike] | None = None,
+    look_ahead: bool = True,
 ) -> Result:
     """Train one network or many runs at once with averaged mini-batch gradients.
 
@@ -185,6 +188,9 @@ def train(
     scored
         Samples (X, y) that give loss and accuracy (or rmse) in place of all that are trained on:
         a part of a large data set.
+    look_ahead
+        False trains step by step what several batches at a time would train faster (`epoch.py`):
+        for comparison. The result is the same to rounding.
 
     Returns
     -------
@@ -215,11 +221,19 @@ def train(
     packing = choose_packing(network, dtype, many=many)
     size = checks.check_batch_size(batch_size, len(samples), visits.shape[1])
     data = make_data(packing, samples, targets)
+    small = small_network(packing, rule)
     task = _Task(
         network=network,
         packing=packing,
         rule=rule,
-        plan=schedule(rule, network.n_inputs, size),
+        plan=schedule(
+            rule,
+            network.n_inputs,
+            size,
+            unrolled=small is not None,
+            look_ahead=look_ahead,
+        ),
+        small=small,
         data=data,
         scored=_scored_sets(network, packing, eval_sets, scored, data),
         order=Order(read_only(visits.reshape(-1)), visits.shape[1]),
@@ -395,16 +409,24 @@ def _advance(task: _Task, runs: Runs, work: Any, at: int, point: int) -> tuple[i
     chunk = task.plan.span if task.plan.direct else 1
     epoch, within = divmod(point, m)
     boundary = epoch * m + within // chunk * chunk
-    arguments = task.packing.layout, task.rule, task.data, task.order
     if boundary > at:
-        stretch = (at, boundary, task.before.updates, task.plan)
-        train_runs(*arguments, stretch, runs, work)
+        _train_stretch(task, runs, work, (at, boundary))
         at = boundary
     if point == at:
         return at, runs
     copy = runs._replace(P=aligned_copy(runs.P), poison=aligned_copy(runs.poison))
-    train_runs(*arguments, (at, point, task.before.updates, task.plan), copy, work)
+    _train_stretch(task, copy, work, (at, point))
     return at, copy
+
+
+def _train_stretch(task: _Task, runs: Runs, work: Any, stretch: tuple[int, int]) -> None:
+    """Train on the examples start .. stop of a call, in place."""
+    if task.small is not None:
+        part = (*stretch, task.plan.batch_size)
+        train_small_runs(task.small, task.data, task.order, part, runs)
+    else:
+        planned = (*stretch, task.before.updates, task.plan)
+        train_runs(task.packing.layout, task.rule, task.data, task.order, planned, runs, work)
 
 
 def _result(task: _Task, runs: Runs, trace: _Trace, n_runs: int, *, many: bool) -> Result:

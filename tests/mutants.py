@@ -117,23 +117,24 @@ GRADIENTS = [
     Mutant(
         "ReLU'(0) = 1",
         "kernels/activations.py",
-        "store(A, p, where_less_equal(z, zero, zero, z))",
-        "store(A, p, where_less_equal(\n"
-        "                z, zero, where_less_equal(zero, z, splat(A, 1e-40), zero), z))",
+        "return where_less_equal(z, splat(z, 0.0), splat(z, 0.0), z)",
+        "zero = splat(z, 0.0)\n"
+        "    lifted = where_less_equal(zero, z, splat(z, 1e-40), zero)\n"
+        "    return where_less_equal(z, zero, lifted, z)",
         (ENGINES + "test_slope_of_relu_at_zero_is_zero",),
     ),
     Mutant(
         "ReLU of NaN is 0",
         "kernels/activations.py",
-        "store(A, p, where_less_equal(z, zero, zero, z))",
-        "store(A, p, where_less_equal(zero, z, z, zero))",
+        "return where_less_equal(z, splat(z, 0.0), splat(z, 0.0), z)",
+        "return where_less_equal(splat(z, 0.0), z, z, splat(z, 0.0))",
         (BITS + "test_nan_parameters_stay_and_are_told",),
     ),
     Mutant(
         "tanh' = 1 - a",
         "kernels/activations.py",
-        "load(D, p) * ((one - a) * (one + a))",
-        "load(D, p) * (one - a)",
+        "return delta * ((one - a) * (one + a))",
+        "return delta * (one - a)",
         (ENGINES + "test_gradient_is_the_slope_of_the_loss",),
     ),
     Mutant(
@@ -142,6 +143,37 @@ GRADIENTS = [
         "work.gram[t * CHUNK + s] = product + 1",
         "work.gram[t * CHUNK + s] = product",
         (ENGINES + "test_look_ahead_is_the_step_by_step_loop",),
+    ),
+]
+
+UNROLLED = [
+    Mutant(
+        "unrolled: ragged batch divided by B",
+        "kernels/unrolled.py",
+        "scale = _times(eta, -1.0 / count)",
+        "scale = _times(eta, -1.0 / size)",
+        ("tests/kernels/test_unrolled.py::test_an_unrolled_network_ends_where_the_reference_does",),
+    ),
+    Mutant(
+        "unrolled: each sample of a batch moves the weights of the next",
+        "kernels/unrolled.py",
+        "T, sick = _step(small, W, T, data, order.indices[s], scale, sick)",
+        "T, sick = _step(small, T, T, data, order.indices[s], scale, sick)",
+        ("tests/kernels/test_unrolled.py::test_an_unrolled_network_ends_where_the_reference_does",),
+    ),
+    Mutant(
+        "unrolled: the last of an odd number of groups is left out",
+        "kernels/unrolled.py",
+        "for g in range(0, n_groups, GROUPS):",
+        "for g in range(0, n_groups - 1, GROUPS):",
+        ("tests/kernels/test_unrolled.py::test_any_number_of_groups_has_the_same_bits",),
+    ),
+    Mutant(
+        "unrolled: an infinite logit is forgotten",
+        "kernels/unrolled.py",
+        "poison = code.fma(z, zero, poison)",
+        "poison = code.fma(zero, zero, poison)",
+        ("tests/kernels/test_unrolled.py::test_an_infinite_logit_is_seen_and_stays",),
     ),
 ]
 
@@ -449,7 +481,7 @@ STUDIES = [
     ),
 ]
 
-MUTANTS = [*GRADIENTS, *LOSSES, *UPDATES, *CALLS, *STUDIES]
+MUTANTS = [*GRADIENTS, *UNROLLED, *LOSSES, *UPDATES, *CALLS, *STUDIES]
 
 
 class UnexpectedError(Exception):

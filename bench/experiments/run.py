@@ -22,6 +22,8 @@ from bench.experiments.progress import Reporter, Silent, stage
 from bench.experiments.rules import rule_of
 from bench.experiments.store import Store, encode
 from bench.problems import Problem
+from kernels.engine import choose_packing
+from kernels.unrolled import SmallNetwork, small_network
 
 # Blocks handed to the pool beyond one a worker: none idles while the main thread writes, and
 # results that wait for it stay few
@@ -146,21 +148,24 @@ def run_blocks(
 def compile_kernels(problem: Problem, rule: str, progress: Reporter) -> float:
     """Compile what trains blocks by a rule, before workers start; return the seconds it took.
 
-    By one update on a few samples: machine code does not depend on the problem.
+    By one update on a few samples: machine code does not depend on the problem, but for small
+    networks, each of which has its own.
     """
-    if rule in _compiled:
+    packing = choose_packing(problem.network, np.dtype(DTYPE), many=True)
+    code = rule, small_network(packing, rule_of(rule, 1))
+    if code in _compiled:
         return 0.0
     few = {name: getattr(problem, name)[:8] for name in ("X_train", "y_train", "X_test", "y_test")}
     began = perf_counter()
     run_block(replace(problem, **few), Block(rule, 8, (0.01,), 0, 1, problem.population))
     seconds = perf_counter() - began
-    _compiled.add(rule)
+    _compiled.add(code)
     if seconds > TOLD_SECONDS:
         progress.say(f"Kernels were compiled in {seconds:.0f} s, and are kept for the next time.")
     return seconds
 
 
-_compiled: set[str] = set()  # rules, in this process
+_compiled: set[tuple[str, SmallNetwork | None]] = set()  # in this process
 
 
 def _finished(

@@ -120,6 +120,7 @@ from kernels import Network, init_params
 from kernels.engine import choose_packing, make_data, make_work, read_only
 from kernels.epoch import Order, Runs, schedule, train_runs
 from kernels.layout import pack, pack_lanes
+from kernels.unrolled import small_network, train_small_runs
 from kernels.updates import SGD
 
 network = Network((2, 2, 1))
@@ -134,13 +135,19 @@ runs = Runs(
 )
 work = make_work(packing, data, gradient=False)
 plan = schedule(SGD(), 2, 1)
-for indices in ([0, 1, 2, 3], [0, 1, 2, 4]):
-    order = Order(read_only(np.array(indices)), 4)
-    try:
-        train_runs(packing.layout, SGD(), data, order, (0, 4, 0, plan), runs, work)
-        print("trained")
-    except IndexError:
-        print("IndexError")
+small = small_network(packing, SGD())
+ways = [
+    lambda order: train_runs(packing.layout, SGD(), data, order, (0, 4, 0, plan), runs, work),
+    lambda order: train_small_runs(small, data, order, (0, 4, 1), runs),
+]
+for way in ways:
+    for indices in ([0, 1, 2, 3], [0, 1, 2, 4]):
+        order = Order(read_only(np.array(indices)), 4)
+        try:
+            way(order)
+            print("trained")
+        except IndexError:
+            print("IndexError")
 """
 
 
@@ -182,5 +189,5 @@ def test_accesses_at_the_ends_are_allowed(planted: list[str]) -> None:
 
 
 def test_a_wrong_index_in_the_order_is_refused() -> None:
-    """Training on an index beyond the samples, past all checks, raises IndexError."""
-    assert run(WRONG_INDEX).split() == ["trained", "IndexError"]
+    """Training in loops or unrolled on an index beyond the samples raises IndexError."""
+    assert run(WRONG_INDEX).split() == ["trained", "IndexError"] * 2

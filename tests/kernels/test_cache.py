@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_examples import DIGITS_LIKE, random_case
+from kernel_examples import DIGITS_LIKE, XOR, XOR_X, XOR_Y, random_case
 from numba.core.registry import CPUDispatcher
 
 import kernels
@@ -27,6 +27,7 @@ from kernels import (
 )
 from kernels.epoch import add_gradient, evaluate_runs, record, train_runs
 from kernels.jit import cache_folder, kernel_hash
+from kernels.unrolled import train_small_runs
 
 PACKAGE = Path(kernels.__file__).parent
 # A kernel small enough to compile in a second, whose callees lie in two other files
@@ -91,10 +92,8 @@ def edit(path: Path, old: str, new: str) -> None:
         ("network.py", "LEAKY_SLOPE = 0.01", "LEAKY_SLOPE = 0.05"),
         (
             "activations.py",
-            "slope = splat(A, LEAKY_SLOPE)\n        for p in range(start, stop, lanes(A)):\n"
-            "            z = load",
-            "slope = splat(A, 0.05)\n        for p in range(start, stop, lanes(A)):\n"
-            "            z = load",
+            "splat(z, 0.0), splat(z, LEAKY_SLOPE) * z, z)",
+            "splat(z, 0.0), splat(z, 0.05) * z, z)",
         ),
     ],
     ids=["a constant", "a callee"],
@@ -152,7 +151,13 @@ def test_import_compiles_nothing(tmp_path: Path) -> None:
 
 def signatures() -> dict[str, int]:
     """Number of compiled signatures of each entry point."""
-    entries: list[CPUDispatcher] = [train_runs, evaluate_runs, add_gradient, record]
+    entries: list[CPUDispatcher] = [
+        train_runs,
+        train_small_runs,
+        evaluate_runs,
+        add_gradient,
+        record,
+    ]
     return {entry.py_func.__name__: len(entry.signatures) for entry in entries}
 
 
@@ -179,6 +184,21 @@ def test_a_second_call_compiles_nothing(many: bool) -> None:
     call(X.astype(np.float32), y.astype(np.uint8), batch_size="full", checkpoints=())
     call(X.astype(np.int64), y.tolist(), eval_sets={"test": (frozen, targets)}, keep_params=True)
     call(frozen, targets, order=order)
+    assert signatures() == before
+
+
+def test_a_small_network_is_compiled_once() -> None:
+    """Blocks of any size, batch sizes, orders and threads share the code of a small network."""
+
+    def call(n_runs: int, **changes: Any) -> None:
+        params = init_params(XOR, 0, dtype=np.float32, size=n_runs)
+        options: dict[str, Any] = {"batch_size": 1, "learning_rate": 0.1, "epochs": 1, **changes}
+        train(XOR, params, XOR_X, XOR_Y, **options)
+
+    call(1)
+    before = signatures()
+    call(40, batch_size=2, threads=2, checkpoints=(1, 3))
+    call(17, batch_size="full", order=[[3, 0, 1]], eval_sets={"test": (XOR_X, XOR_Y)})
     assert signatures() == before
 
 
