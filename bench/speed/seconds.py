@@ -6,11 +6,10 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,9 @@ from scipy.optimize import nnls
 import bench
 from bench.errors import InputError
 from bench.problems import Problem
-from bench.speed.peers import PEERS, CannotDoError, Params, start_of
+from bench.speed.peers import OURS, PEERS, CannotDoError, Params, start_of
+from bench.speed.subject import Subject
 
-OURS = "batchbench"
 ROUNDS = 6  # the least and the greatest of 6 rounds enclose the median with 97%
 # Batch sizes at and beside powers of two; 100 is held against what lies between 64 and 128
 POWER_GROUPS = ((31, 32, 33), (64, 100, 127, 128))
@@ -35,30 +34,56 @@ AGREEMENT = 1e-3
 SLOWED_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-
 GIVEN = "your program"
-TIMED_ROWS = 65_536  # at most: rows enough to leave the processor's cache, and quickly handed over
+
+
+class FailedError(CannotDoError):
+    """A program raised an exception, gave something else than parameters, or ended."""
+
+
+class Timed(Protocol):
+    """What can be timed: a worker, or what stands in for one."""
+
+    def prepare(self, batch_size: int) -> tuple[Params, float]:
+        """Parameters after 2 passes at a batch size, and the seconds that the start took."""
+
+    def measure(self, batch_size: int) -> float:
+        """Seconds per update of one round."""
 
 
 class Worker:
     """A program in a process of its own, pinned to one core where the system lets it.
 
     Ends with the `with` block that it stands in. Requests raise CannotDoError where the program
-    has no such training, or fails.
+    has no such training, and FailedError where it fails.
+
+    Parameters
+    ----------
+    program
+        A name in PEERS, or the path of a user's file.
+    subject
+        What it is to train first.
+    all_cores
+        Whether it may use all cores of this process, with as many threads as it likes.
     """
 
-    def __init__(self, program: str, problem: Problem) -> None:
-        environment = {k: v for k, v in os.environ.items() if k not in SLOWED_BY}
-        environment |= dict.fromkeys(ONE_THREAD, "1") | {"JAX_PLATFORMS": "cpu"}
+    def __init__(
+        self, program: str, subject: Problem | Subject, *, all_cores: bool = False
+    ) -> None:
+        inherited = (*SLOWED_BY, *ONE_THREAD) if all_cores else SLOWED_BY
+        environment = {k: v for k, v in os.environ.items() if k not in inherited}
+        environment |= {} if all_cores else dict.fromkeys(ONE_THREAD, "1")
+        core = "all" if all_cores else str(measuring_core())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.speed.worker", program, str(measuring_core())],
+            [sys.executable, "-m", "bench.speed.worker", program, core],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=environment | {"JAX_PLATFORMS": "cpu"},
             cwd=Path(bench.__file__).parents[1],
+            start_new_session=True,  # Ctrl-C is ours to handle
         )
-        self._send(timed_part(problem))
+        self._send(Subject.of(subject) if isinstance(subject, Problem) else subject)
 
     def __enter__(self) -> Worker:
         return self
@@ -69,25 +94,28 @@ class Worker:
 
     def prepare(self, batch_size: int) -> tuple[Params, float]:
         """Parameters after 2 passes at a batch size, and the seconds that the start took."""
-        return cast(tuple[Params, float], self._ask("prepare", batch_size))
+        return cast(tuple[Params, float], self.ask("prepare", batch_size))
 
     def measure(self, batch_size: int) -> float:
         """Seconds per update of one round, at a batch size that was prepared."""
-        return cast(float, self._ask("measure", batch_size))
+        return cast(float, self.ask("measure", batch_size))
 
     def _send(self, message: object) -> None:
         assert self.process.stdin is not None
         pickle.dump(message, self.process.stdin)
         self.process.stdin.flush()
 
-    def _ask(self, request: str, value: int) -> object:
+    def ask(self, request: str, value: object = None) -> object:
+        """Return what a method of `bench.speed.worker.Trainer` gives there."""
         assert self.process.stdout is not None
         try:
             self._send((request, value))
-            done, answer = pickle.load(self.process.stdout)
+            outcome, answer = pickle.load(self.process.stdout)
         except (BrokenPipeError, EOFError):
-            raise CannotDoError(f"ended with exit code {self.process.wait()}") from None
-        if not done:
+            raise FailedError(f"ended with exit code {self.process.wait()}") from None
+        if outcome == "failed":
+            raise FailedError(answer)
+        if outcome == "cannot do":
             raise CannotDoError(answer)
         return answer
 
@@ -95,18 +123,6 @@ class Worker:
 def measuring_core() -> int:
     """Number of the core that workers are pinned to: the last that this process may use."""
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-
-
-def timed_part(problem: Problem) -> Problem:
-    """What a program needs to be timed: some of the training rows, and nothing else."""
-    return replace(
-        problem,
-        X_train=problem.X_train[:TIMED_ROWS],
-        y_train=problem.y_train[:TIMED_ROWS],
-        X_test=problem.X_test[:0],
-        y_test=problem.y_test[:0],
-        table=None,
-    )
 
 
 def given_cost(problem: Problem, c0: float, c1: float) -> pd.DataFrame:
@@ -131,7 +147,7 @@ def power_batch_sizes(problem: Problem) -> list[int]:
 
 
 def installed(programs: Iterable[str] | None) -> list[str]:
-    """Programs to measure besides ours: those named, or all that are installed.
+    """Programs to measure besides ours: those named, or all of studies that are installed.
 
     Raises
     ------
@@ -139,7 +155,11 @@ def installed(programs: Iterable[str] | None) -> list[str]:
         For a name that is none of PEERS, or is not installed.
     """
     if programs is None:
-        return [name for name, peer in PEERS.items() if peer.installed and name != OURS]
+        return [
+            name
+            for name, peer in PEERS.items()
+            if peer.in_studies and peer.installed and name != OURS
+        ]
     for name in programs:
         if name not in PEERS:
             raise InputError(f"programs: {name!r} is none of {', '.join(PEERS)}")
@@ -163,11 +183,53 @@ def linear_cost(
     return float(c0), float(c1)
 
 
+def prepare_all(
+    workers: Mapping[str, Timed], batch_size: int, start: Params
+) -> tuple[dict[str, float], dict[str, CannotDoError]]:
+    """Let each program train; tell those that cannot, or end elsewhere than our engine does.
+
+    Parameters
+    ----------
+    workers
+        Programs by name, ours first.
+    batch_size
+        At which to train.
+    start
+        The parameters that all start from.
+
+    Returns
+    -------
+    start_seconds, left_out
+        By program: the seconds that its start took, or why it is not compared.
+
+    Raises
+    ------
+    RuntimeError
+        Where our own engine fails.
+    """
+    start_seconds: dict[str, float] = {}
+    left_out: dict[str, CannotDoError] = {}
+    ours: Params | None = None
+    for program, worker in workers.items():
+        try:
+            params, seconds = worker.prepare(batch_size)
+            ours = params if ours is None else ours
+            if not (apart := distance(params, ours, start)) < AGREEMENT:
+                raise CannotDoError(f"ends at other parameters: {apart:.1g} of the way off")
+        except CannotDoError as reason:
+            if program == OURS:
+                raise RuntimeError(f"our own engine, batch size {batch_size}: {reason}") from None
+            left_out[program] = reason
+        else:
+            start_seconds[program] = seconds
+    return start_seconds, left_out
+
+
 class Measurement:
     """Programs side by side on one problem: their rounds, and why some were left out."""
 
-    def __init__(self, problem: Problem, workers: dict[str, Worker]) -> None:
-        self.problem, self.workers = problem, workers
+    def __init__(self, problem: Problem, workers: Mapping[str, Timed]) -> None:
+        self.problem, self.workers = problem, dict(workers)
         self.left_out: dict[str, str] = {}
         self.start_seconds = dict.fromkeys(workers, 0.0)
         self.rows: list[dict[str, Any]] = []
@@ -212,23 +274,12 @@ class Measurement:
 
     def _prepare(self, batch_size: int) -> None:
         """Let each program train; leave out those that end elsewhere than our engine does."""
-        start = start_of(self.problem)
-        ours: Params | None = None
-        for program, worker in list(self.workers.items()):
-            try:
-                params, seconds = worker.prepare(batch_size)
-                ours = params if ours is None else ours
-                if not (apart := distance(params, ours, start)) < AGREEMENT:
-                    raise CannotDoError(f"ends at other parameters: {apart:.1g} of the way off")
-            except CannotDoError as reason:
-                if program == OURS:
-                    raise RuntimeError(
-                        f"our own engine, batch size {batch_size}: {reason}"
-                    ) from None
-                self.left_out[program] = f"batch size {batch_size}: {reason}"
-                del self.workers[program]
-            else:
-                self.start_seconds[program] += seconds
+        start_seconds, left_out = prepare_all(self.workers, batch_size, start_of(self.problem))
+        for program, seconds in start_seconds.items():
+            self.start_seconds[program] += seconds
+        for program, reason in left_out.items():
+            self.left_out[program] = f"batch size {batch_size}: {reason}"
+            del self.workers[program]
 
     def _measure(self, batch_size: int) -> None:
         """Time each program once a round, in turns: a slow moment of the machine hits all."""
@@ -273,7 +324,8 @@ def measure_seconds(problem: Problem, programs: Iterable[str] | None = None) -> 
     problem
         What to train on.
     programs
-        Of `bench.speed.peers.PEERS`; None for all that are installed. Ours is always measured.
+        Of `bench.speed.peers.PEERS`; None for all of studies that are installed. Ours is always
+        measured.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """A process of its own for one program: `python -m bench.speed.worker PROGRAM CORE`.
 
-It reads pickled requests from standard input and answers each on standard output: first a problem,
-then pairs (request, value) of `Trainer`. It ends with its input.
+PROGRAM is a name in `bench.speed.peers.PEERS` or a user's file, CORE the number of the core that it
+stays on, or "all". It reads pickled pairs (request, value) of `Trainer` from standard input and
+answers each on standard output. It ends with its input.
 """
 
 from __future__ import annotations
@@ -11,33 +12,25 @@ import pickle
 import sys
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median
+from typing import Literal
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from bench.problems import Problem
-from bench.speed.peers import PEERS, CannotDoError, Params, Peer, Run, Work, start_of
-from kernels import sample_order
+from bench.speed.peak import fma_peak
+from bench.speed.peers import CannotDoError, Params, Peer, Program, Run, Work, program_of
+from bench.speed.subject import Subject
 
-PASS_SAMPLES = 4096  # a pass has that many samples, but at least 2 and at most 64 updates
-PASS_UPDATES = (2, 64)
 MEASURED_SECONDS = 0.015
+EPOCH_SECONDS = 0.03  # a pass of an epoch may take, where a pass is to be one
+PEAK_SECONDS = 0.01
+SGEMM_CALLS = 3
 ATTEMPTS = 20  # to get a positive time
-LEARNING_RATE = 0.01
 
-
-def work_of(problem: Problem, batch_size: int) -> Work:
-    """Return what every program is to do at a batch size: seed 0's parameters and batches."""
-    updates = int(np.clip(PASS_SAMPLES // batch_size, *PASS_UPDATES))
-    samples = updates * batch_size
-    order = sample_order(0, problem.n_train, -(-samples // problem.n_train))
-    return Work(
-        network=problem.network,
-        params=start_of(problem),
-        X=problem.X_train,
-        y=problem.y_train,
-        order=order.ravel()[:samples].reshape(updates, batch_size).astype(np.int64),
-        learning_rate=LEARNING_RATE,
-    )
+Outcome = Literal["done", "cannot do", "failed"]
 
 
 @dataclass
@@ -68,13 +61,28 @@ class Prepared:
         self.run(passes, True)
         return time.perf_counter() - start
 
+    def settle(self) -> float:
+        """Choose how many passes take long enough to be timed; return the seconds of an update."""
+        while (seconds := self.difference()) < MEASURED_SECONDS and self.passes < 1 << 20:
+            self.passes *= 2
+        return seconds / (self.passes * self.updates)
+
 
 class Trainer:
-    """One program at work on one problem: what a worker does on request."""
+    """One program at work on one subject: what a worker does on request."""
 
-    def __init__(self, peer: Peer, problem: Problem) -> None:
-        self.peer, self.problem = peer, problem
+    def __init__(self, program: Program, subject: Subject | Problem) -> None:
+        self.program = program
+        self.take(subject)
+
+    def take(self, subject: Subject | Problem) -> None:
+        """Work on this subject from now on."""
+        self.subject = Subject.of(subject) if isinstance(subject, Problem) else subject
         self._ready: dict[int, Prepared] = {}
+
+    def work(self, batch_size: int, updates: int | None = None) -> Work:
+        """Return what is trained at a batch size, as `Subject.work` makes it."""
+        return self.subject.work(batch_size, updates)
 
     def prepare(self, batch_size: int) -> tuple[Params, float]:
         """Train 2 passes; return the parameters and the seconds from the start to them.
@@ -82,16 +90,31 @@ class Trainer:
         The seconds are the program's start at this batch size: where it compiles, compilation.
         Then choose how many passes take long enough to be timed.
         """
-        work = work_of(self.problem, batch_size)
+        work = self.work(batch_size)
         start = time.perf_counter()
-        run = self.peer.prepare(work)
-        params = run(2, False)
+        run = self.program.prepare(work)
+        params = _checked(run(2, False), work)
         start_seconds = time.perf_counter() - start
-        ready = Prepared(run, updates=len(work.order))
-        while ready.passes < 1 << 20 and ready.difference() < MEASURED_SECONDS:
-            ready.passes *= 2
-        self._ready[batch_size] = ready
+        self._ready[batch_size] = Prepared(run, updates=len(work.order))
+        self._ready[batch_size].settle()
         return params, start_seconds
+
+    def lengthen(self, batch_size: int) -> None:
+        """Let a pass be a whole epoch, or as much of one as does not take too long.
+
+        Data that lie in the nearest cache because only few samples are visited make a fast program
+        faster than it is; a slow one does not notice.
+        """
+        ready = self._ready[batch_size]
+        seconds = ready.difference() / (ready.passes * ready.updates)
+        updates = self.subject.n // batch_size
+        if seconds > 0:
+            updates = min(updates, int(EPOCH_SECONDS / seconds))
+        if updates > ready.updates:
+            longer = Prepared(self.program.prepare(self.work(batch_size, updates)), updates)
+            longer.run(1, False)
+            longer.settle()
+            self._ready[batch_size] = longer
 
     def measure(self, batch_size: int) -> float:
         """Seconds per update: a long training less a short one, so that a call's own cost cancels.
@@ -106,26 +129,78 @@ class Trainer:
                 return seconds / (ready.passes * ready.updates)
         raise CannotDoError("could not be timed: something else held the core all the time")
 
+    def train(self, work: Work) -> Params:
+        """Parameters after one pass of other work."""
+        return _checked(self.program.prepare(work)(1, False), work)
 
-def answer(trainer: Trainer, request: str, value: int) -> tuple[bool, object]:
-    """(True, result), or (False, why there is none)."""
+    def yardsticks(self, size: int) -> tuple[float, float]:
+        """Operations per second of fused multiply-adds, and of NumPy's sgemm on size x size."""
+        a, b = np.ones((2, size, size), np.float32)
+        out = np.empty_like(a)
+        seconds = []
+        for _ in range(SGEMM_CALLS):
+            start = time.perf_counter()
+            np.matmul(a, b, out=out)
+            seconds.append(time.perf_counter() - start)
+        return fma_peak(PEAK_SECONDS), 2 * size**3 / median(seconds)
+
+    def about(self, _: object) -> dict[str, str]:
+        """Version of the program's package, and what computes its products."""
+        if not isinstance(self.program, Peer):
+            return {"version": "", "arithmetic": blas()}
+        told = self.program.arithmetic()
+        number = version(self.program.distribution or self.program.needs)
+        return {"version": number, "arithmetic": blas() if told is None else told}
+
+
+def _checked(params: Params, work: Work) -> Params:
+    """The parameters, if they can be those of the work.
+
+    Raises
+    ------
+    TypeError
+        For what is no array of numbers of that shape.
+    """
+    shape = getattr(params, "shape", None)
+    if shape != work.params.shape:
+        found = f"shape {shape}" if shape is not None else type(params).__name__
+        raise TypeError(
+            f"run(passes, own_order) must return parameters of shape {work.params.shape}, "
+            f"got {found}"
+        )
+    return np.asarray(params, dtype=np.float32)
+
+
+def blas() -> str:
+    """Name, version and architecture of the BLAS libraries in this process, as they chose it."""
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    told = [
+        f"{x['internal_api']} {x['version']} {x.get('architecture', '')}, "
+        f"{x['num_threads']} thread{'s' if x['num_threads'] != 1 else ''}"
+        for x in found
+    ]
+    return "; ".join(dict.fromkeys(told))
+
+
+def answer(trainer: Trainer, request: str, value: object) -> tuple[Outcome, object]:
+    """("done", result), or why there is none."""
     try:
-        return True, getattr(trainer, request)(value)
+        return "done", getattr(trainer, request)(value)
     except CannotDoError as error:
-        return False, str(error)
+        return "cannot do", str(error)
     except Exception as error:  # of a library: told by the process that asks
-        return False, f"failed with {type(error).__name__}: {error}"
+        return "failed", f"failed with {type(error).__name__}: {error}"
 
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    program, core = sys.argv[1], int(sys.argv[2])
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    program, core = sys.argv[1:]
+    if core != "all" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core)})
     # Answers keep the standard output to themselves: what a library prints goes to the error stream
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    trainer = Trainer(PEERS[program], pickle.load(sys.stdin.buffer))
+    trainer = Trainer(program_of(program), pickle.load(sys.stdin.buffer))
     while True:
         try:
             request, value = pickle.load(sys.stdin.buffer)

@@ -22,6 +22,8 @@ ESTIMATORS = {
 def estimator(work: Work) -> MLPClassifier | MLPRegressor:
     """Return an estimator of the network's shape that does plain SGD, with its layers made."""
     network = work.network
+    if work.many:
+        raise CannotDoError("trains one network at a time")
     if (network.output, network.loss) not in ESTIMATORS:
         raise CannotDoError(f"has no {network.output} output with {network.loss}")
     if network.activation == "leaky_relu":

@@ -1,0 +1,34 @@
+"""PyTorch, compiled: `torch.compile` of a whole update, gradient and gathering included.
+
+Tried, on 64-32-10 at batch size 1: compiling the model and its loss alone, with an optimizer around
+(longer than eager, and 6 times as long as this). Batch sizes are compiled as `torch.compile` does
+by default: the first two each for itself, later ones by a kernel for any.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from bench.speed.peers import CannotDoError, Run, Work
+
+# In this process: starting others to compile few small kernels takes longer
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+import torch
+
+from bench.speed.peers.pytorch_functional import instructions, run_of, update_of
+
+COMPILERS = ("g++", "clang++", "c++")
+
+
+def prepare(work: Work) -> Run:
+    """Train in a loop over compiled updates."""
+    if not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
+        raise CannotDoError(f"finds no C++ compiler ({', '.join(COMPILERS)})")
+    return run_of(work, torch.compile(update_of(work)))
+
+
+def arithmetic() -> str:
+    """Kernels that it writes in C++."""
+    return f"compiled C++, {instructions()}"
