@@ -218,6 +218,28 @@ def calibrate(out: Path, **options: Any) -> int:
     return 0 if found.passed else FOUND
 
 
+@cli.command()
+@click.option("--case", metavar="NAME", help="digits (64-32-10), wide (784-128-10) or both. [both]")
+@click.option(
+    "--batch-sizes",
+    metavar="1,8,full",
+    callback=listed(_batch_size),
+    help="[1, 2, 4, ... 128, full]",
+)
+@click.option("--rounds", type=int, metavar="R", help="Of each at each batch size. [6]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+def roofline(out: Path, **options: Any) -> None:
+    """Measure this core's limits, and draw training below them, with look-ahead and without.
+
+    Page and figures, beside NumPy and JAX where they are installed, go to DIR/roofline.
+    """
+    from bench.report.roofline import terminal_summary
+    from bench.roofline import roofline as run_roofline
+
+    measured, page = run_roofline(out, **options)
+    click.echo(f"{terminal_summary(measured)}\n{page}")
+
+
 def plainly(error: UnicodeError) -> tuple[str, int]:
     """Stand in for characters that a stream cannot write."""
     assert isinstance(error, UnicodeEncodeError)

@@ -136,25 +136,30 @@ def working_sets(caches: Sequence[int]) -> list[int]:
     return [round(SMALLEST * 2 ** (k / PER_OCTAVE)) for k in range(steps + 1)]
 
 
-def measure_curve(sizes: Sequence[int], rounds: int = 3) -> Curve:
-    """Measure the bytes per second of each working set: of each, the median over the rounds.
+def measure_curve(sizes: Sequence[int]) -> Curve:
+    """Measure the bytes per second of each working set once.
 
     Parameters
     ----------
     sizes
         Bytes, about: a working set is a whole number of steps of 8 vectors.
-    rounds
-        The whole curve is measured so many times, so that a slow moment hits no size alone.
     """
     step = AT_ONCE * vector_lanes(np.empty(1, np.float32))
     counts = [max(1, size // (4 * step)) * step for size in sizes]
     values = aligned_zeros(max(counts), np.float32)
     values.fill(0.0)  # zeros that were never written are all one page
-    seconds = [[_seconds(kernel, values[:n]) for n in counts for kernel in (train_like, read)]
-               for _ in range(rounds)]  # fmt: skip
-    training, reading = np.median(seconds, axis=0).reshape(-1, 2).T
+    kernels = (train_like, read)
+    training, reading = np.array(
+        [[_seconds(kernel, values[:n]) for n in counts] for kernel in kernels]
+    )
     true_sizes = 4 * np.array(counts)
     return Curve(true_sizes, STEP_PASSES * true_sizes / training, true_sizes / reading)
+
+
+def best_curve(curves: Sequence[Curve]) -> Curve:
+    """The most that was seen at each working set: what else the machine does only slows it down."""
+    training, reading = (np.max([curve[k] for curve in curves], axis=0) for k in (1, 2))
+    return Curve(curves[0].sizes, training, reading)
 
 
 def _seconds(kernel: Callable[[NDArray[Any], int], None], values: NDArray[np.float32]) -> float:

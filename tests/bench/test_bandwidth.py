@@ -12,6 +12,7 @@ from bench.speed.bandwidth import (
     KIB,
     MIB,
     Curve,
+    best_curve,
     cache_sizes,
     capacities,
     level_of,
@@ -104,9 +105,20 @@ def test_sweeps_touch_every_element(dtype: type) -> None:
 
 def test_a_measured_curve_is_one_of_bytes_per_second() -> None:
     """Working sets are whole steps near those asked for; a core moves 0.1 to 10,000 GB/s."""
-    curve = measure_curve([4 * KIB, 10_000], rounds=1)
+    curve = measure_curve([4 * KIB, 10_000])
     assert curve.sizes[0] == 4 * KIB
     assert 9_000 < curve.sizes[1] <= 10_000
     for rates in (curve.training, curve.reading):
         assert (rates > 1e8).all()
         assert (rates < 1e13).all()
+
+
+def test_the_best_of_several_curves_counts() -> None:
+    """A slow moment of one curve is not in the roof."""
+    sizes = np.array([1, 2])
+    curves = [Curve(sizes, np.array(a), np.array(b)) for a, b in (
+        ([1.0, 4.0], [5.0, 6.0]), ([2.0, 3.0], [7.0, 2.0])
+    )]  # fmt: skip
+    best = best_curve(curves)
+    assert best.training.tolist() == [2, 4]
+    assert best.reading.tolist() == [7, 6]

@@ -1,0 +1,78 @@
+"""The command `roofline`: measure, and put page, figures and tables into OUT/roofline."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import kernels
+from bench import report, view
+from bench.experiments.progress import Reporter, reporter
+from bench.experiments.store import Store, unwritable
+from bench.report import roofline as page
+from bench.speed.roofline import NAME, Plan, Roofline, measure, programs
+from bench.stages import duration
+
+
+def roofline(
+    out: Path | str = "results", progress: Reporter | None = None, **options: Any
+) -> tuple[Roofline, Path]:
+    """Measure the roofs of this core and what each way of training reaches of them.
+
+    Parameters
+    ----------
+    out
+        Folder of results; what an earlier call put into `out`/roofline is replaced.
+    progress
+        Told how far it is; None for a bar or plain lines on standard error.
+    **options
+        Fields of `Plan`; None stands for its default.
+
+    Returns
+    -------
+    What was measured, and the page.
+
+    Raises
+    ------
+    InputError
+        For a value that makes no sense, and for a folder that cannot be written to.
+    RuntimeError
+        Where our own ways of training do not end at the same parameters.
+    """
+    plan = Plan(**{name: value for name, value in options.items() if value is not None})
+    progress, store = progress or reporter(), Store(Path(out))
+    folder = store.new_view(NAME)
+    progress.say(f"Measuring takes about {duration(plan.seconds(programs()))}, on one core.")
+    measured = measure(plan, progress)
+    try:
+        page.write(measured, folder, about(plan))
+        folder = store.publish(folder, NAME)
+        report.index.write(store.out)
+    except OSError as error:
+        raise unwritable(store.out / NAME, error) from None
+    return measured, folder / "report.html"
+
+
+def about(plan: Plan) -> dict[str, str]:
+    """Return when, where and with what it was measured."""
+    machine = view.machine()
+    return {
+        "Command": command(plan),
+        "Date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "Machine": f"{machine['processor']} ({kernels.INSTRUCTION_SET}), {machine['cores']} cores, "
+        f"{machine['system']}; one of them is used",
+        "Versions": ", ".join(f"{name} {number}" for name, number in view.versions().items()),
+    }
+
+
+def command(plan: Plan) -> str:
+    """Return the command that measures the same again."""
+    told = ["batchbench roofline"]
+    for field in fields(plan):
+        value = getattr(plan, field.name)
+        if value != field.default:
+            text = value if isinstance(value, str | int) else ",".join(map(str, value))
+            told.append(f"--{field.name.replace('_', '-')} {text}")
+    return " ".join(told)
