@@ -102,10 +102,13 @@ def sentences(roofline: Roofline) -> list[str]:
             f", and {words.join(below)} of what even that allows wait for neither memory nor "
             "arithmetic"
         )
+    relative = drawings.small_batches_data(roofline, case).set_index(["batch_size", *drawings.WAY])
+    times = relative.loc[(step["batch_size"], OURS, LANES, True), "relative"]
     changes = (
-        f"With look-ahead the same training does {words.number(ahead['intensity'])} flops a byte, "
-        f"and {LANES} runs at once reach {words.percent(ahead['peak_share'])} of the fma peak "
-        f"{where(step)} ({words.percent(step['peak_share'])} step by step)"
+        f"With look-ahead the same training does {words.number(ahead['intensity'])} flops a byte: "
+        f"{where(step)}, {LANES} runs at once take {words.number(times)} times as long for a "
+        f"sample as at their best batch size, and reach {words.percent(ahead['peak_share'])} of "
+        f"the fma peak ({words.percent(step['peak_share'])} step by step)"
     )
     return [f"{text}." for text in (seen, why, changes)]
 
@@ -177,8 +180,7 @@ def _bound_words(row: Any) -> tuple[str, str]:
     """Time of a sample, and the share of the nearest roof; nothing where it was left out."""
     if row is None:
         return "", ""
-    share = f"{words.percent(row.share)} of {ROOFS.get(row.roof, row.roof)}"
-    return words.duration(row.seconds), share
+    return words.duration(row.seconds), f"{words.percent(row.share)} of {row.roof}"
 
 
 def name(program: str, runs: int, look_ahead: bool) -> str:
@@ -227,9 +229,9 @@ def method(roofline: Roofline) -> dict[str, list[str]]:
             "samples in all.",
             "One run keeps the layers behind the first twice, the second time transposed, and "
             "updates both.",
-            "Other programs: forward pass and deltas as above; the gradient is written, read "
-            "again, and the weights are read and written: what no program that makes the gradient "
-            "first can do without. What theirs do on top counts against them.",
+            "Other programs: the least that any can do, all samples of a batch at once and the "
+            "gradient put into the weights as it is made. What theirs move on top, such as a "
+            "gradient that is written and read again, counts against them.",
         ],
         "Levels": [
             "Bytes come from the first level that holds everything that is gone through before "

@@ -32,6 +32,7 @@ from bench.speed.peers import OURS, PEERS, CannotDoError, Params, Run, Work
 from bench.speed.seconds import AGREEMENT, Timed, Worker, distance, measuring_core
 from bench.speed.subject import LEARNING_RATE, Subject
 from bench.speed.traffic import Roofs, Way, bound
+from bench.speed.warm_up import nothing_compiled
 from bench.speed.worker import Trainer
 from kernels import train
 
@@ -201,6 +202,7 @@ def measure(plan: Plan, progress: Reporter) -> Roofline:
     RuntimeError
         Where our own engine, without look-ahead or as a block, ends at other parameters.
     """
+    compile_ways(plan.cases[0], progress)
     caches = read_caches()
     sets = working_sets(caches)
     rows: list[dict[str, Any]] = []
@@ -221,6 +223,14 @@ def measure(plan: Plan, progress: Reporter) -> Roofline:
     curve = best_curve(curves)
     roofs = Roofs(float(np.median(peaks)), tuple(levels(curve, caches)))
     return Roofline(roofs, curve, bool(caches), judged(pd.DataFrame(rows), roofs), left_out)
+
+
+def compile_ways(case: str, progress: Reporter) -> None:
+    """Compile both engines before anything is timed, and say so where they are not kept yet."""
+    if nothing_compiled():
+        progress.say("Compiling the kernels, which are kept for the next time: about 20 s.")
+    for runs in (LANES, 1):
+        Engine(look_ahead=True).prepare(subject_of(cases.case(case), runs).work(1))(1, False)
 
 
 @contextmanager

@@ -20,8 +20,9 @@ Where these bytes come from: what is gone over again only after all weights were
 level that holds all of them. The layers behind the first are visited several times in between; what
 their further visits move comes from the level that holds these layers alone.
 
-Other programs are counted with what they cannot do without: forward and delta read the weights, the
-gradient is written, and the update reads both and writes the weights.
+Other programs are counted with the least that any can do: a batch at a time, with the gradient put
+into the weights as it is made, as a compiler may fuse it at B = 1. What a program moves on top (a
+gradient that is written and read again) counts against it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bench.speed.bandwidth import Level, level_of
 from bench.speed.flops import step_flops
 from bench.speed.peers import OURS
 from kernels import Network
-from kernels.epoch import schedule
+from kernels.epoch import Schedule, schedule
 from kernels.updates import SGD
 
 FLOAT_BYTES = 4
@@ -91,9 +92,9 @@ def _counted(
     layers = (bytes of the first layer, of the others, of the others with their copies).
     """
     first, rest, kept = layers
-    if way.program != OURS:
-        return 5 * (first + rest) / batch_size, rest / batch_size, 2 * (first + rest)
-    plan = schedule(SGD(), network.n_inputs, batch_size, look_ahead=way.look_ahead)
+    plan = Schedule(batch_size, batch_size, direct=True)
+    if way.program == OURS:
+        plan = schedule(SGD(), network.n_inputs, batch_size, look_ahead=way.look_ahead)
     if plan.direct:
         once = 2 * kept / plan.span  # in and out once a span, whatever visits are between
         return 3 * first / plan.span + once, 2 * (rest + kept) / batch_size - once, first + kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,8 @@ def block(look_ahead: bool) -> Way:
         (Way("batchbench", 1, False), 2, (3 * FIRST + 4 * REST) / 2, 2 * REST / 2),
         (Way("batchbench", 1, True), 16, (3 * FIRST + 4 * REST) / 16, 2 * REST / 16),
         (Way("batchbench", 1, True), 32, 10 * (FIRST + 2 * REST) / 32, 0),
-        (NUMPY, 4, 5 * (FIRST + REST) / 4, REST / 4),
+        # others: a batch of any size at once, nothing kept beside the weights
+        (NUMPY, 400, (3 * FIRST + 2 * REST) / 400, 2 * REST / 400),
     ],
 )
 def test_bytes_are_those_counted_by_hand(
@@ -80,7 +82,7 @@ def test_working_sets_are_those_of_all_runs() -> None:
     assert sizes[block(True), 16] == [16 * (FIRST + REST), 16 * REST]
     assert sizes[block(True), 17] == [32 * (FIRST + REST), 16 * REST]
     assert sizes[Way("batchbench", 1, True), 16] == [FIRST + 2 * REST, 2 * REST]
-    assert sizes[NUMPY, 16] == [2 * (FIRST + REST), REST]
+    assert sizes[NUMPY, 17] == [FIRST + REST, REST]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 8, 16, 100, 1437])
@@ -242,7 +244,7 @@ def test_the_page_is_one_file_with_the_numbers(ran: Ran, roofline: Roofline) -> 
     text = (ran.folder / "roofline" / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!figures/|#)|@import|url\((?!#)""", text)
     assert page.sentences(roofline)[2] in text
-    assert "50% of the arithmetic" in text
+    assert "50% of fma" in text
     assert "50% of L2" in text
     assert "<code>batchbench roofline --rounds 2</code>" in text
 
@@ -263,6 +265,18 @@ def test_without_other_programs_the_answer_is_about_ours_alone() -> None:
     assert "left out: JAX, batch size 1: <ended>" in told
     drawn = DrawnFigure("small_batches_digits", "title", "", pd.DataFrame(), empty, empty)
     assert "JAX: batch size 1: &lt;ended&gt;" in page.html(alone, [drawn], {})
+
+
+def test_full_batches_alone_can_be_told(roofline: Roofline) -> None:
+    """Where nothing is looked ahead at, both ways are the same, and page and figures say so."""
+    rows = roofline.rows[roofline.rows["batch_size"] == roofline.rows["n_train"]]
+    full = replace(roofline, rows=rows)
+    for spec in drawings.figures(full).values():
+        spec.figure(spec.data(full))
+    assert "on the full batch: 16 runs do 5.5 flops a byte of weights step by step, 5.5 with" in (
+        drawings.roofline_title(drawings.roofline_data(full, "digits"))
+    )
+    assert "take 1.0 times as long" in page.sentences(full)[2]
 
 
 def test_only_programs_far_below_their_roof_wait_for_something_else(roofline: Roofline) -> None:

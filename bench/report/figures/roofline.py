@@ -106,7 +106,7 @@ def small_batches_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """A line a way, named at its smallest batch size with what a sample costs there."""
     margins = draw.Margins(left=1.56 if narrow else 1.78, right=0.4, top=0.56)
     figure, (axes,) = draw.panels(1, narrow=narrow, height=4.4, margins=margins, width=draw.HERO)
-    draw.head(axes, "Time of a sample", "times that at the best batch size")
+    draw.head(axes, "Time of a sample", "relative to the best batch size")
     sizes, n_train = sorted(set(data["batch_size"])), int(data["n_train"].iloc[0])
     draw.batch_axis(axes, sizes, n_train)
     _, high = draw.finite_range(data["relative"], pad=1.5)
@@ -202,6 +202,7 @@ def roofline_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     for style, rows in _ways(data):
         _path(axes, rows["intensity"], rows["speed"] / 1e9, style)
         _batch_names(axes, rows, style)
+    _look_ahead_arrow(axes, data)
     _key(figure, [style for style, _ in _ways(data)], narrow=narrow)
     return figure
 
@@ -246,6 +247,20 @@ def _batch_names(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
             ha=side,
             va="center",
         )
+
+
+def _look_ahead_arrow(axes: Axes, data: pd.DataFrame) -> None:
+    """An arrow from step by step to look-ahead, of the block at the smallest batch size."""
+    block = data[(data["batch_size"] == data["batch_size"].min()) & (data["runs"] > 1)]
+    start, end = (
+        block.loc[block["look_ahead"] == ahead, ["intensity", "speed"]].iloc[0] / [1, 1e9]
+        for ahead in (False, True)
+    )
+    if start["intensity"] == end["intensity"]:  # a batch of a chunk or more: one way for both
+        return
+    bend = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.25", "color": draw.INK, "lw": 0.8,
+            "shrinkA": 5, "shrinkB": 5}  # fmt: skip
+    axes.annotate("", tuple(end), xytext=tuple(start), arrowprops=bend)
 
 
 def _key(figure: Figure, styles: Sequence[Look], *, narrow: bool) -> None:
@@ -362,7 +377,8 @@ UNDER_THE_ROOF = (
     "{title}: a path from batch size 1 to the full batch for each way of training. No kernel can "
     "be above the horizontal line, which is the arithmetic, nor above the slope of the level that "
     "its weights come from. Bytes are those of weights, counted by the definition below; flops "
-    "those that every way needs. Hollow points are step by step, filled ones with look-ahead; "
+    "those that every way needs. Hollow points are step by step, filled ones with look-ahead, "
+    "the arrow leads from one to the other at the smallest batch size; "
     "paths that end at the right edge go on beyond it. Where no program is named it is batchbench."
 )
 BANDWIDTH = (
