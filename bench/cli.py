@@ -240,6 +240,34 @@ def roofline(out: Path, **options: Any) -> None:
     click.echo(f"{terminal_summary(measured)}\n{page}")
 
 
+@cli.command()
+@click.option(
+    "--case", "cases", multiple=True, metavar="NAME", help="digits, wide, blocks or xor. [all]"
+)
+@click.option("--batch-sizes", metavar="1,8,full", callback=listed(_batch_size), help="[by case]")
+@click.option("--rounds", type=int, metavar="R", help="Of each at each batch size. [9]")
+@click.option("--programs", metavar="A,B", callback=listed(str), help="[all that are installed]")
+@click.option(
+    "--peer",
+    "own",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="A program of your own: it has prepare(work) -> run.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+def peers(out: Path, **options: Any) -> None:
+    """Time the same training in other programs, side by side: NumPy, scikit-learn, JAX, PyTorch.
+
+    Those that are installed, checked to end at the same weights. Page and tables: DIR/peers.
+    """
+    from bench.peers import peers as run_peers
+    from bench.report.peers import terminal_summary
+
+    measured, page = run_peers(out, **options)
+    click.echo(f"{terminal_summary(measured)}\n{page}")
+
+
 def plainly(error: UnicodeError) -> tuple[str, int]:
     """Stand in for characters that a stream cannot write."""
     assert isinstance(error, UnicodeEncodeError)

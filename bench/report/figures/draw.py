@@ -38,6 +38,8 @@ PROGRAM_COLOURS = {
     "scikit-learn": "#0b7a75",
     "PyTorch": "#a8441a",
     "JAX": "#2f6fb0",
+    "NumPy": "#8d6cab",
+    "PyTorch compiled": "#d1495b",
 }
 OTHER_PROGRAM_COLOUR = "#6b7a1f"
 PROGRAM_DASHES: dict[str, Any] = {
@@ -45,8 +47,17 @@ PROGRAM_DASHES: dict[str, Any] = {
     "scikit-learn": (0, (6, 2)),
     "PyTorch": (0, (2, 1.5)),
     "JAX": (0, (6, 2, 1.5, 2)),
+    "NumPy": (0, (3, 1.5)),
+    "PyTorch compiled": (0, (1, 1)),
 }
-PROGRAM_MARKERS = {"batchbench": "o", "scikit-learn": "s", "PyTorch": "D", "JAX": "^"}
+PROGRAM_MARKERS = {
+    "batchbench": "o",
+    "scikit-learn": "s",
+    "PyTorch": "D",
+    "JAX": "^",
+    "NumPy": "P",
+    "PyTorch compiled": "X",
+}
 OUTCOME_COLOURS = {
     "solved": "#2a9d8f",
     "slow": "#bfe3dc",

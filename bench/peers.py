@@ -1,0 +1,107 @@
+"""The command `peers`: programs side by side, with page, figures and tables in OUT/peers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import kernels
+from bench import report, view
+from bench.experiments.progress import Reporter, reporter
+from bench.experiments.store import Store, unwritable
+from bench.report import peers as page
+from bench.report import words
+from bench.speed.side_by_side import Measured, Plan, measure, settings
+from bench.stages import duration
+
+OPTIONS = {"cases": "--case", "own": "--peer"}  # given once for each value
+
+
+def peers(
+    out: Path | str = "results", progress: Reporter | None = None, **options: Any
+) -> tuple[Measured, Path]:
+    """Time the same training in batchbench and in all other programs that are installed.
+
+    Parameters
+    ----------
+    out
+        Folder of results; what an earlier call put into `out`/peers is replaced.
+    progress
+        Told how far it is; None for a bar or plain lines on standard error.
+    **options
+        Fields of `bench.speed.side_by_side.Plan`; None stands for its default.
+
+    Returns
+    -------
+    What was measured, and the page.
+
+    Raises
+    ------
+    InputError
+        For a value that makes no sense, a user's file that fails, and a folder that cannot be
+        written to.
+    RuntimeError
+        Where our own engine fails.
+    KeyboardInterrupt
+        After Ctrl-C; what was measured until then is written.
+    """
+    plan = Plan(**{name: value for name, value in options.items() if value is not None})
+    progress, store, measured = progress or reporter(), Store(Path(out)), Measured()
+    subjects, folder = plan.subjects(), store.new_view(page.NAME)
+    n_cells = len(plan.cells(subjects))
+    foreseen = sum(plan.foreseen(cores, n_cells) for cores in settings())
+    progress.say(
+        f"Timing {words.join(plan.all_programs())} takes about {duration(foreseen)}, on one core "
+        f"{'and on all' if len(settings()) > 1 else '(no other may be used here)'}."
+    )
+    try:
+        measure(plan, subjects, measured, progress)
+    except KeyboardInterrupt:
+        if measured.rounds:
+            progress.say(f"What was measured is in {publish(store, folder, plan, measured)}")
+        raise
+    return measured, publish(store, folder, plan, measured)
+
+
+def publish(store: Store, folder: Path, plan: Plan, measured: Measured) -> Path:
+    """Write what was measured into the folder, put it at OUT/peers, and return the page."""
+    try:
+        page.write(measured, folder, about(plan, measured))
+        folder = store.publish(folder, page.NAME)
+        report.index.write(store.out)
+    except OSError as error:
+        raise unwritable(store.out / page.NAME, error) from None
+    return folder / "report.html"
+
+
+def about(plan: Plan, measured: Measured) -> dict[str, str]:
+    """Return when, where and with what it was measured."""
+    machine = view.machine()
+    programs = {p: told["version"] for (_, p), told in measured.about.items() if told["version"]}
+    return {
+        "Command": command(plan),
+        "Date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "Machine": f"{machine['processor']} ({kernels.INSTRUCTION_SET}), {machine['cores']} cores, "
+        f"{machine['system']}",
+        "Programs": ", ".join(f"{name} {number}" for name, number in programs.items()),
+        "Versions": ", ".join(f"{name} {number}" for name, number in view.versions().items()),
+    }
+
+
+def command(plan: Plan) -> str:
+    """Return the command that measures the same again."""
+    told = ["batchbench peers"]
+    for field in fields(plan):
+        value = getattr(plan, field.name)
+        if value == field.default:
+            continue
+        if field.name in OPTIONS:
+            told += [f"{OPTIONS[field.name]} {shlex.quote(str(one))}" for one in value]
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, Sequence) else str(value)
+            told.append(f"--{field.name.replace('_', '-')} {shlex.quote(text)}")
+    return " ".join(told)
