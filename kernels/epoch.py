@@ -22,7 +22,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kernels.activations import activate
-from kernels.backward import add_gradient_behind_first, add_layer_gradient, deltas
+from kernels.backward import (
+    add_gradient_behind_first,
+    add_layer_gradient,
+    deltas,
+    output_deltas,
+    step_back,
+)
 from kernels.forward import forward_hidden, forward_layer, layer_rows, left_rows
 from kernels.jit import called, inlined, inner, jit, overload
 from kernels.layout import CHUNK, BlockLayout
@@ -135,10 +141,11 @@ def _fill_gram(work: Any, n_in: int, count: int, batch_size: int) -> None:
 def _train_chunk(layout: Any, P: Any, T: Any, work: Any, batch: Any, poison: Any) -> None:
     """Forward, deltas and gradients of a gathered chunk; T is P itself, or the gradient.
 
-    batch = (count, batch_size, scale): `count` samples in batches of `batch_size`, whose deltas
-    are multiplied by the vector `scale` (by its value for a full batch and for a shorter last one).
+    batch = (count, batch_size, scale, last_scale, direct): `count` samples in batches of
+    `batch_size`, whose deltas are multiplied by the vector `scale` (`last_scale` for a shorter last
+    batch); direct where T is P.
     """
-    count, batch_size, scale, last_scale = batch
+    count, batch_size, scale, last_scale, direct = batch
     inputs = Scalars(work.X, 0, layout.inputs[0], 1)
     forward_layer(layout, 0, P, work.A, inputs, (0, count))
     for first in range(0, count, batch_size):
@@ -150,8 +157,12 @@ def _train_chunk(layout: Any, P: Any, T: Any, work: Any, batch: Any, poison: Any
             add_product(z, gram, earlier, size, layout.columns[0], first)
         forward_hidden(layout, P, work.A, (first, size))
         factor = scale if size == batch_size else last_scale
-        deltas(layout, P, work, (first, size), factor, poison)
-        add_gradient_behind_first(layout, T, work, (first, size))
+        if size == 1 and direct:
+            output_deltas(layout, work, (first, 1), factor, poison)
+            step_back(layout, P, work, first)
+        else:
+            deltas(layout, P, work, (first, size), factor, poison)
+            add_gradient_behind_first(layout, T, work, (first, size))
     add_layer_gradient(layout, 0, T, inputs, work.D, (0, count))
 
 
@@ -210,7 +221,9 @@ def _train_direct(layout: Any, data: Any, order: Any, stretch: Any, group: Any, 
         if count > size:
             _fill_gram(work, data.n_in, count, size)
         last = eta * splat(group.P, -1.0 / max(1, count % size))
-        _train_chunk(layout, group.P, group.P, work, (count, size, scale, last), group.poison)
+        _train_chunk(
+            layout, group.P, group.P, work, (count, size, scale, last, plan.direct), group.poison
+        )
         t += count
 
 
@@ -233,7 +246,9 @@ def _train_accumulating(
         while t < batch_stop:
             count = min(plan.span, batch_stop - t)
             _gather(data, part(order.indices, t, count), work)
-            _train_chunk(layout, P, work.G, work, (count, count, scale, scale), group.poison)
+            _train_chunk(
+                layout, P, work.G, work, (count, count, scale, scale, plan.direct), group.poison
+            )
             t += count
         step += 1
         update(rule, P, work.G, group.slots, group.rates, step)

@@ -52,7 +52,7 @@ def left_rows(layout: Any, layer: int, M: Any, first: int) -> Any:
 @inner
 def weight_rows(layout: Any, layer: int, P: Any) -> Any:
     """W of a layer as (n_in, columns) vectors."""
-    return Vectors(P, layout.weights[layer], layout.columns[layer] * lanes(P), lanes(P))
+    return Vectors(P, layout.weights[layer], layout.weight_row[layer], layout.weight_column[layer])
 
 
 @inner

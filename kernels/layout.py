@@ -4,11 +4,13 @@ A *block* of runs has a vector, one lane a run, for every parameter and every un
 has its units side by side in the lanes, padded to whole vectors; its layers behind the first keep
 W a second time, transposed, because the deltas walk through it the other way.
 
-    block:  W[i, u]  at  weights + (i * units + u) * lanes,     lane r = run r
+    block:  W[i, u]  at  weights + (u * n_in + i) * lanes,      lane r = run r
     single: W[i, u]  at  weights + i * columns * lanes + u      (u = vector * lanes + lane)
 
-Activations and deltas of a chunk of samples lie in the same way, a row a sample. The kernels see
-only strides, so that one text serves both engines.
+A block's weights of a unit lie side by side: a product walks through its columns, and columns that
+were a power of two apart would evict each other from the cache. Activations and deltas of a chunk
+of samples lie in the same way, a row a sample. The kernels see only strides, so that one text
+serves both engines.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ class BlockLayout(NamedTuple):
     inputs: Integers  # n_in
     units: Integers  # n_out
     columns: Integers  # vectors in a row of n_out units
-    weights: Integers  # start of W (n_in rows of `columns` vectors)
+    # W as the right factor of a forward pass, (n_in, columns)
+    weights: Integers
+    weight_row: Integers
+    weight_column: Integers
     biases: Integers
     transposed: Integers  # start of the transposed copy; no entry where there is none
     # W as the right factor of the delta, (n_out, columns of the layer before)
@@ -55,6 +60,8 @@ class SingleLayout(NamedTuple):
     units: Integers
     columns: Integers
     weights: Integers
+    weight_row: Integers
+    weight_column: Integers
     biases: Integers
     transposed: Integers
     delta_start: Integers
@@ -113,8 +120,7 @@ def block_packing(network: Network, dtype: np.dtype[Any]) -> Packing:
     lanes = lane_count(dtype)
     places = np.empty(network.n_params, np.int64)
     for (n_in, n_out), (w, b) in zip(network.layer_shapes, network.offsets, strict=True):
-        places[w:b] = w + np.arange(n_in * n_out).reshape(n_in, n_out).T.ravel()
-        places[b : b + n_out] = b + np.arange(n_out)
+        places[w : b + n_out] = w + np.arange(n_in * n_out + n_out)
     widths = np.array(network.widths)
     weights = np.array([w for w, _ in network.offsets]) * lanes
     rows = _starts([CHUNK * width * lanes for width in network.widths[1:]])
@@ -124,11 +130,13 @@ def block_packing(network: Network, dtype: np.dtype[Any]) -> Packing:
         units=widths[1:],
         columns=widths[1:],
         weights=weights,
+        weight_row=np.full(network.n_layers, lanes),
+        weight_column=widths[:-1] * lanes,
         biases=np.array([b for _, b in network.offsets]) * lanes,
         transposed=none,
         delta_start=weights,
-        delta_row=np.full(network.n_layers, lanes),
-        delta_column=widths[1:] * lanes,
+        delta_row=widths[:-1] * lanes,
+        delta_column=np.full(network.n_layers, lanes),
         rows=np.array(rows[:-1]),
         activation=HIDDEN_CODES[network.activation],
         pair=PAIR_CODES[network.output, network.loss],
@@ -161,6 +169,8 @@ def single_packing(network: Network, dtype: np.dtype[Any]) -> Packing:
         units=np.array(network.widths[1:]),
         columns=np.array(columns),
         weights=np.array(starts[0:-1:3]),
+        weight_row=np.array(padded),
+        weight_column=np.full(network.n_layers, lanes),
         biases=np.array(starts[1::3]),
         transposed=transposed,
         delta_start=transposed,

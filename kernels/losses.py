@@ -16,15 +16,16 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.jit import inner
+from kernels.memory import part
 from kernels.vector import (
     absolute,
     exp,
+    lane_max,
+    lane_sum,
     lanes,
     load,
     log,
     log1p,
-    reduce_add,
-    reduce_max,
     splat,
     store,
     where_less,
@@ -90,23 +91,36 @@ def first_largest(y: Any) -> int:
 
 
 @inner
-def block_delta(pair: int, A: Any, D: Any, at: int, n_outputs: int, y: Any, scale: Any) -> None:
-    """B1: D[at..] = scale dL/dz of one sample in all runs; y (n_outputs,) is shared."""
+def block_deltas(pair: int, A: Any, D: Any, rows: Any, targets: Any, scale: Any) -> None:
+    """B1: D = scale dL/dz of `count` samples in all runs, whose logits are rows of A.
+
+    rows = (start, stride, count, n_outputs); targets = (Y, start, stride), shared by all runs.
+    """
+    start, stride, count, n_outputs = rows
+    Y, y_at, y_stride = targets
     step = lanes(A)
-    if pair != SOFTMAX_CE:
-        for k in range(n_outputs):
-            p = at + k * step
-            store(D, p, scale * elementwise_delta(pair, load(A, p), splat(A, y[k])))
-        return
-    largest = _block_maximum(A, at, n_outputs)
+    for s in range(count):
+        at, answers = start + s * stride, y_at + s * y_stride
+        if pair == SOFTMAX_CE:
+            _block_softmax_delta(A, D, at, part(Y, answers, n_outputs), scale)
+        else:
+            for k in range(n_outputs):
+                p = at + k * step
+                delta = elementwise_delta(pair, load(A, p), splat(A, Y[answers + k]))
+                store(D, p, scale * delta)
+
+
+@inner
+def _block_softmax_delta(A: Any, D: Any, at: int, y: Any, scale: Any) -> None:
+    step = lanes(A)
+    largest = _block_maximum(A, at, y.size)
     total = splat(A, 0.0)
-    for k in range(n_outputs):
-        p = at + k * step
+    for p in range(at, at + y.size * step, step):
         e = exp(load(A, p) - largest)
         total = total + e
         store(D, p, e)
     factor = scale / total
-    for k in range(n_outputs):
+    for k in range(y.size):
         p = at + k * step
         store(D, p, load(D, p) * factor - splat(A, y[k]) * scale)
 
@@ -174,23 +188,46 @@ def block_correct(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
 
 
 @inner
-def single_delta(pair: int, A: Any, D: Any, at: int, columns: int, y: Any, scale: Any) -> None:
-    """B1: D[at..] = scale dL/dz of one sample; y (columns * lanes,) is padded with zeros."""
+def single_deltas(pair: int, A: Any, D: Any, rows: Any, targets: Any, scale: Any) -> None:
+    """B1: D = scale dL/dz of `count` samples, whose logits are rows of A.
+
+    rows = (start, stride, count, columns); targets = (Y, start, stride), padded with zeros. Softmax
+    goes step by step through all samples, because each step waits for the one before.
+    """
+    at, stride, count, columns = rows
+    Y, y_at, y_stride = targets
     step = lanes(A)
-    if pair != SOFTMAX_CE:
+    if pair == SOFTMAX_CE:
+        _exponentials(A, D, rows)
+    for s in range(count):
+        row, answers = at + s * stride, y_at + s * y_stride
+        if pair == SOFTMAX_CE:
+            total = splat(A, 0.0)
+            for j in range(0, columns * step, step):
+                total = total + load(D, row + j)
+            factor = scale / lane_sum(total)
+            for j in range(0, columns * step, step):
+                store(D, row + j, load(D, row + j) * factor - load(Y, answers + j) * scale)
+        else:
+            for j in range(0, columns * step, step):
+                delta = elementwise_delta(pair, load(A, row + j), load(Y, answers + j))
+                store(D, row + j, scale * delta)
+
+
+@inner
+def _exponentials(A: Any, D: Any, rows: Any) -> None:
+    """D = exp(z - largest z of the sample), for rows of logits z in A as of `single_deltas`."""
+    at, stride, count, columns = rows
+    step = lanes(A)
+    for s in range(count):
+        row = at + s * stride
+        largest = _single_maximum(A, row, columns)
         for j in range(0, columns * step, step):
-            delta = scale * elementwise_delta(pair, load(A, at + j), load(y, j))
-            store(D, at + j, delta)
-        return
-    largest = _single_maximum(A, at, columns)
-    total = splat(A, 0.0)
-    for j in range(0, columns * step, step):
-        e = exp(load(A, at + j) - largest)
-        total = total + e
-        store(D, at + j, e)
-    factor = scale / splat(A, reduce_add(total))
-    for j in range(0, columns * step, step):
-        store(D, at + j, load(D, at + j) * factor - load(y, j) * scale)
+            store(D, row + j, load(A, row + j) - largest)
+    for s in range(count):
+        row = at + s * stride
+        for j in range(0, columns * step, step):
+            store(D, row + j, exp(load(D, row + j)))
 
 
 @inner
@@ -201,7 +238,7 @@ def _single_maximum(A: Any, at: int, columns: int) -> Any:
     for j in range(step, columns * step, step):
         z = load(A, at + j)
         largest = where_less(largest, z, z, largest)
-    return splat(A, reduce_max(largest))
+    return lane_max(largest)
 
 
 @inner
@@ -212,7 +249,7 @@ def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
     if pair != SOFTMAX_CE:
         for j in range(0, columns * step, step):
             value = value + elementwise_loss(pair, load(A, at + j), load(y, j))
-        return splat(A, reduce_add(value))
+        return lane_sum(value)
     largest = _single_maximum(A, at, columns)
     total = splat(A, 0.0)
     for j in range(0, columns * step, step):
@@ -220,7 +257,7 @@ def single_loss(pair: int, A: Any, at: int, columns: int, y: Any) -> Any:
         total = total + exp(z)
         target = load(y, j)
         value = value - where_less(splat(A, 0.0), target, target * z, splat(A, 0.0))
-    return splat(A, reduce_add(value)) + log(splat(A, reduce_add(total)))
+    return lane_sum(value) + log(lane_sum(total))
 
 
 @inner

@@ -52,7 +52,7 @@ class SmallNetwork:
 
     @property
     def layers(self) -> Iterator[tuple[int, int, int, int]]:
-        """(n_in, n_out, place of W, place of b) of each layer: W[i, u] is vector W + i n_out + u.
+        """(n_in, n_out, place of W, place of b) of each layer: W[i, u] is vector W + u n_in + i.
 
         Those of `layout.BlockLayout`, in vectors.
         """
@@ -138,7 +138,7 @@ def _forward(code: _Code, network: SmallNetwork, W: list[Any], x: list[Any]) -> 
         for u in range(n_out):
             total = W[b + u]
             for i in range(n_in):
-                total = code.fma(W[w + i * n_out + u], inputs[-1][i], total)
+                total = code.fma(W[w + u * n_in + i], inputs[-1][i], total)
             z.append(total)
         last = len(inputs) == len(network.widths) - 1
         inputs.append(z if last else [code.call(activate, value) for value in z])
@@ -156,13 +156,13 @@ def _backward(
         n_in, n_out, w, b = layers[layer]
         below = []
         for i in range(n_in if layer else 0):
-            total = code.builder.fmul(W[w + i * n_out], delta[0], flags=("contract",))
+            total = code.builder.fmul(W[w + i], delta[0], flags=("contract",))
             for u in range(1, n_out):
-                total = code.fma(W[w + i * n_out + u], delta[u], total)
+                total = code.fma(W[w + u * n_in + i], delta[u], total)
             below.append(code.call(times_derivative, inputs[layer][i], total))
         for u in range(n_out):
             for i in range(n_in):
-                place = w + i * n_out + u
+                place = w + u * n_in + i
                 T[place] = code.fma(delta[u], inputs[layer][i], T[place])
             T[b + u] = code.builder.fadd(T[b + u], delta[u], flags=("contract",))
         delta = below

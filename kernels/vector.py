@@ -183,28 +183,30 @@ where_less = _select("<")
 where_less_equal = _select("<=")
 
 
-def _reduce(name: str, flags: tuple[str, ...], start: float | None) -> Callable[..., Any]:
-    """Make a reduction of a vector to a scalar."""
+def _over_lanes(combine: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
+    """Make a reduction whose result stands in all lanes: log2(lanes) rotations, each combined."""
 
     @intrinsic
     def reduce(typingctx: Any, a: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            vector, scalar = sig.args[0], IR_FLOATS[sig.return_type]
-            first = [] if start is None else [ir.Constant(scalar, start)]
-            kind = ir.FunctionType(scalar, [x.type for x in first] + [vector.llvm])
-            suffix = f"v{vector.lanes}f{vector.dtype.bitwidth}"
-            function = cgutils.get_or_insert_function(
-                builder.module, kind, f"llvm.vector.reduce.{name}.{suffix}"
-            )
-            return builder.call(function, [*first, args[0]], fastmath=flags)
+            vector, value = sig.return_type, args[0]
+            integers = ir.VectorType(ir.IntType(32), vector.lanes)
+            distance = vector.lanes // 2
+            while distance:
+                places = [(lane + distance) % vector.lanes for lane in range(vector.lanes)]
+                turned = builder.shuffle_vector(value, value, ir.Constant(integers, places))
+                value = combine(builder, value, turned)
+                distance //= 2
+            return value
 
-        return a.dtype(a), generate
+        return a(a), generate
 
     return reduce
 
 
-reduce_add = _reduce("fadd", ("reassoc",), 0.0)
-reduce_max = _reduce("fmax", (), None)  # a NaN may be passed over: the sum that follows keeps it
+lane_sum = _over_lanes(lambda builder, a, b: builder.fadd(a, b))
+# a NaN may be passed over
+lane_max = _over_lanes(lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), b, a))
 
 
 @intrinsic

@@ -59,7 +59,7 @@ GRADIENTS = [
     Mutant(
         "bias gradient missing",
         "kernels/backward.py",
-        "b = b + load(D, delta.start + s * delta.row + j)",
+        "b = b + load(delta.data, delta.start + s * delta.row + j)",
         "b = b",
         (ENGINES + "test_slope_of_relu_at_zero_is_zero",),
     ),
@@ -276,8 +276,8 @@ CALLS = [
     Mutant(
         "Adam's count of steps starts again",
         "kernels/train.py",
-        "stretch = (at, boundary, task.before.updates, task.plan)",
-        "stretch = (at, boundary, 0, task.plan)",
+        "planned = (*stretch, task.before.updates, task.plan)",
+        "planned = (*stretch, 0, task.plan)",
         (BITS + "test_two_epochs_then_three_more_are_five[1-adam-single]",),
     ),
     Mutant(
