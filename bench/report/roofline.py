@@ -21,6 +21,7 @@ SUBJECT = "Roofline: training under the limits of one core"
 QUESTION = "Why do small batches cost more per sample, and must they?"
 ROOFS = {FMA: "the arithmetic"}
 FAR_BELOW = 0.5  # of the nearest roof
+DISTURBED = 0.05  # of the time
 LABEL, CELL = 24, 9
 
 
@@ -62,7 +63,7 @@ def html(roofline: Roofline, drawn: Sequence[figures.DrawnFigure], about: Mappin
             figures=others,
             facts=facts(roofline),
             explained=explained(roofline),
-            left_out=roofline.left_out,
+            warnings=warnings(roofline),
             bounds=bounds(roofline),
             numbers_rows=numbers_table(roofline),
             method=[*method(roofline).items(), *((k, [v]) for k, v in about.items() if v)],
@@ -111,6 +112,17 @@ def sentences(roofline: Roofline) -> list[str]:
         f"the fma peak ({words.percent(step['peak_share'])} step by step)"
     )
     return [f"{text}." for text in (seen, why, changes)]
+
+
+def warnings(roofline: Roofline) -> list[str]:
+    """What the reader must know beforehand: who is missing, and whether the core was disturbed."""
+    told = [f"{name} is left out: {why}." for name, why in roofline.left_out.items()]
+    if roofline.taken > DISTURBED:
+        told.append(
+            f"Something else had the core for {words.percent(roofline.taken)} of the time: what is "
+            "timed here is slower than it is. Measure again on a quiet machine."
+        )
+    return told
 
 
 def where(row: Any) -> str:
@@ -276,7 +288,7 @@ def terminal_summary(roofline: Roofline) -> str:
         lines += _table(
             rows, "share of nearest roof", lambda row: f"{100 * row.share:.0f}% {row.roof}"
         )
-    lines += [f"left out: {name}, {why}" for name, why in roofline.left_out.items()]
+    lines += warnings(roofline)
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ and the seconds per sample of each way of training at each batch size, in turns.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ class Roofline:
         (of that roof), `peak_share`.
     left_out
         Programs that were not measured to the end, and why.
+    taken
+        Share of the time that something else had the core while the bandwidth was measured.
     """
 
     roofs: Roofs
@@ -116,6 +119,7 @@ class Roofline:
     caches_told: bool
     rows: pd.DataFrame
     left_out: dict[str, str]
+    taken: float
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ def measure(plan: Plan, progress: Reporter) -> Roofline:
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     with pinned():
-        curves, peaks = [measure_curve(sets)], [fma_peak(PEAK_SECONDS)]
+        curves, peaks = [watched_curve(sets)], [fma_peak(PEAK_SECONDS)]
         for name in plan.cases:
             sizes = plan.sizes(cases.case(name).n)
             with (
@@ -219,10 +223,19 @@ def measure(plan: Plan, progress: Reporter) -> Roofline:
                     rows += measure_size(name, size, ways, plan.rounds, left_out)
                     peaks.append(fma_peak(PEAK_SECONDS))
                     progress.advance(1)
-            curves.append(measure_curve(sets))
-    curve = best_curve(curves)
+            curves.append(watched_curve(sets))
+    curve = best_curve([one for one, _ in curves])
+    taken = float(np.mean([share for _, share in curves]))
     roofs = Roofs(float(np.median(peaks)), tuple(levels(curve, caches)))
-    return Roofline(roofs, curve, bool(caches), judged(pd.DataFrame(rows), roofs), left_out)
+    return Roofline(roofs, curve, bool(caches), judged(pd.DataFrame(rows), roofs), left_out, taken)
+
+
+def watched_curve(sets: Sequence[int]) -> tuple[Curve, float]:
+    """A curve, and the share of the time that something else had this process's core meanwhile."""
+    began, busy = time.perf_counter(), time.process_time()
+    curve = measure_curve(sets)
+    own = (time.process_time() - busy) / (time.perf_counter() - began)
+    return curve, max(0.0, 1.0 - own)
 
 
 def compile_ways(case: str, progress: Reporter) -> None:

@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_further_visits_come_from_the_level_that_holds_them() -> None:
     assert slow.bytes_from(2, [Sweep(2 * MIB, 7.0), Sweep(MIB, 1.0)]) == 7
 
 
-def example(peers: tuple[str, ...] = ("NumPy", "JAX")) -> Roofline:
+def example(peers: tuple[str, ...] = ("NumPy", "JAX"), taken: float = 0.01) -> Roofline:
     """What a core would show that reaches half of each roof; NumPy's calls take 20 us more."""
     rows = []
     for case in ("digits", "wide"):
@@ -132,7 +133,7 @@ def example(peers: tuple[str, ...] = ("NumPy", "JAX")) -> Roofline:
     rates = np.array([200e9, 100e9, 20e9])[np.searchsorted([32 * KIB, MIB], sizes)]
     curve = Curve(sizes, rates, 0.9 * rates)
     left_out = {} if peers else {"JAX": "batch size 1: <ended>"}
-    return Roofline(ROOFS, curve, True, judged(pd.DataFrame(rows), ROOFS), left_out)
+    return Roofline(ROOFS, curve, True, judged(pd.DataFrame(rows), ROOFS), left_out, taken)
 
 
 @pytest.fixture(scope="module")
@@ -262,9 +263,25 @@ def test_without_other_programs_the_answer_is_about_ours_alone() -> None:
     alone, empty = example(()), '<svg viewBox="0 0 10 10"></svg>'
     told = page.terminal_summary(alone)
     assert "NumPy" not in told
-    assert "left out: JAX, batch size 1: <ended>" in told
+    assert "JAX is left out: batch size 1: <ended>." in told
     drawn = DrawnFigure("small_batches_digits", "title", "", pd.DataFrame(), empty, empty)
-    assert "JAX: batch size 1: &lt;ended&gt;" in page.html(alone, [drawn], {})
+    assert "JAX is left out: batch size 1: &lt;ended&gt;." in page.html(alone, [drawn], {})
+
+
+def test_a_disturbed_core_is_told() -> None:
+    """Where something else had the core for a third of the time, it is said; a hundredth is not."""
+    assert page.warnings(example()) == []
+    (told,) = page.warnings(example(taken=0.33))
+    assert told.startswith("Something else had the core for 33% of the time")
+
+
+def test_the_share_that_others_take_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four seconds in which this process had the core for three, others had a quarter."""
+    clocks = {"perf_counter": [10.0, 14.0], "process_time": [1.0, 4.0]}
+    told = {name: iter(times).__next__ for name, times in clocks.items()}
+    monkeypatch.setattr(measured, "time", SimpleNamespace(**told))
+    monkeypatch.setattr(measured, "measure_curve", lambda _: None)
+    assert measured.watched_curve([4096]) == (None, 0.25)
 
 
 def test_full_batches_alone_can_be_told(roofline: Roofline) -> None:

@@ -25,7 +25,7 @@ from bench.speed.roofline import Roofline
 WIDTH = 7.6
 WAY = ["program", "runs", "look_ahead"]
 SHOWN = ["network", "batch_size", "n_train", *WAY, "seconds", "low", "high"]
-ONE_RUN_COLOUR = draw.CAUSE_COLOURS[0]
+ONE_RUN_COLOUR = draw.OTHER_PROGRAM_COLOUR
 SIZES = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 
 
@@ -311,7 +311,7 @@ def bandwidth_title(data: pd.DataFrame) -> str:
 
 def bandwidth_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """Both sweeps against the working set, and the levels."""
-    margins = draw.Margins(left=0.56, right=1.5, top=0.56, bottom=0.52)
+    margins = draw.Margins(left=0.5, right=0.8, top=0.56, bottom=0.52)
     figure, (axes,) = draw.panels(1, narrow=narrow, height=3.1, margins=margins, width=WIDTH)
     draw.head(axes, "Bandwidth", "GB/s")
     low, high = float(data["working_set"].min()), float(data["working_set"].max())
@@ -322,8 +322,8 @@ def bandwidth_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     axes.set_xlabel("bytes gone over again and again", loc="left")
     ends = []
     for name, colour, text in (
-        ("training", draw.INK, "read twice,\nwritten once"),
-        ("reading", draw.PROGRAM_COLOURS["JAX"], "only read"),
+        ("training", draw.INK, "training"),
+        ("reading", draw.PROGRAM_COLOURS["JAX"], "reading"),
     ):
         axes.plot(data["working_set"], data[name] / 1e9, "o-", color=colour, ms=3, lw=1.5)
         ends.append(draw.EndLabel(high, data[name].iloc[-1] / 1e9, text, colour))
@@ -383,6 +383,6 @@ UNDER_THE_ROOF = (
 )
 BANDWIDTH = (
     "Bytes per second over ever larger working sets, the best of several sweeps: one that reads "
-    "the set and then reads and writes it, as a step of training does its weights, and one that "
-    "only reads. Broad lines: what the roofs are drawn with."
+    "the set and then reads and writes it, as a step of training does its weights (bytes of both "
+    "are counted), and one that only reads. Broad lines: what the roofs are drawn with."
 )
