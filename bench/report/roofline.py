@@ -233,8 +233,9 @@ def method(roofline: Roofline) -> dict[str, list[str]]:
             "Those of weights and biases, read or written; samples, activations and deltas of a "
             "batch are left out.",
             "Step by step: once for the forward pass, once for the deltas (not in the first "
-            "layer), and twice, read and written, for the gradient, which plain gradient descent "
-            "adds to the weights at once while a batch has at most 16 samples. Larger batches are "
+            "layer, and at batch size 1 in the same pass as the gradient), and twice, read and "
+            "written, for the gradient, which plain gradient descent adds to the weights at once "
+            "while a batch has at most 16 samples. Larger batches are "
             "gone through in chunks of 16, the gradient is summed beside the weights, and once a "
             "batch set to 0 and applied: four times more.",
             "With look-ahead: the same, but the first layer once for as many batches as have 16 "

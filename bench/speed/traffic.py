@@ -6,7 +6,8 @@ product goes over a layer's weights once for all samples of a chunk (of a batch,
 
     pass over a layer         reads  writes
     forward                     1      0
-    delta                       1      0     not in the first layer
+    delta                       1      0     not in the first layer; at B = 1, where the gradient
+                                             goes into the weights, the same pass as that
     gradient into the weights   1      1     SGD, while a batch fits in a chunk
     gradient into a sum         1      1     else; beside it, once a batch, the sum is set to 0 (one
                                              write) and applied (two reads, one write)
@@ -96,8 +97,10 @@ def _counted(
     if way.program == OURS:
         plan = schedule(SGD(), network.n_inputs, batch_size, look_ahead=way.look_ahead)
     if plan.direct:
+        delta = rest if batch_size > 1 else 0
         once = 2 * kept / plan.span  # in and out once a span, whatever visits are between
-        return 3 * first / plan.span + once, 2 * (rest + kept) / batch_size - once, first + kept
+        upper = (rest + delta + 2 * kept) / batch_size - once
+        return 3 * first / plan.span + once, upper, first + kept
     chunks = -(-batch_size // plan.span)
     whole = (3 * chunks + 4) * (first + kept) / batch_size
     return whole, (2 * rest - kept) * chunks / batch_size, 2 * (first + kept)

@@ -49,11 +49,12 @@ def block(look_ahead: bool) -> Way:
 @pytest.mark.parametrize(
     ("way", "batch_size", "whole", "further"),
     [
-        # step by step: first layer read, read and written; upper ones in and out, read twice more
-        (block(False), 1, 3 * FIRST + 2 * REST, 2 * REST),
+        # step by step: first layer read, read and written; upper ones in and out, read twice more,
+        # at B = 1 once, where delta and gradient are one pass
+        (block(False), 1, 3 * FIRST + 2 * REST, REST),
         (block(False), 8, (3 * FIRST + 2 * REST) / 8, 2 * REST / 8),
-        # look-ahead: the first layer once in 16 samples, the upper ones four times a batch
-        (block(True), 1, (3 * FIRST + 2 * REST) / 16, 4 * REST - 2 * REST / 16),
+        # look-ahead: the first layer once in 16 samples, the upper ones as above, each batch
+        (block(True), 1, (3 * FIRST + 2 * REST) / 16, 3 * REST - 2 * REST / 16),
         (block(True), 3, (3 * FIRST + 2 * REST) / 15, 4 * REST / 3 - 2 * REST / 15),
         # three chunks, three times each; the sum set to 0, and applied: four times more
         (block(True), 40, 13 * (FIRST + REST) / 40, 3 * REST / 40),
