@@ -481,7 +481,32 @@ STUDIES = [
     ),
 ]
 
-MUTANTS = [*GRADIENTS, *UNROLLED, *LOSSES, *UPDATES, *CALLS, *STUDIES]
+ROOFS = "tests/bench/test_roofline.py::"
+ROOFLINE = [
+    Mutant(
+        "roofline: look-ahead moves the upper layers as often as step by step",
+        "bench/speed/traffic.py",
+        "once = 2 * kept / plan.span",
+        "once = 2 * kept / batch_size",
+        (ROOFS + "test_bytes_are_those_counted_by_hand",),
+    ),
+    Mutant(
+        "roofline: bytes from farther away do not pass the nearer levels",
+        "bench/speed/traffic.py",
+        "if level >= place",
+        "if level == place",
+        (ROOFS + "test_further_visits_come_from_the_level_that_holds_them",),
+    ),
+    Mutant(
+        "roofline: the highest roof is taken for the nearest",
+        "bench/speed/traffic.py",
+        "roof = min(allowed",
+        "roof = max(allowed",
+        (ROOFS + "test_the_nearest_roof_is_the_lowest",),
+    ),
+]
+
+MUTANTS = [*GRADIENTS, *UNROLLED, *LOSSES, *UPDATES, *CALLS, *STUDIES, *ROOFLINE]
 
 
 class UnexpectedError(Exception):
