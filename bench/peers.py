@@ -15,7 +15,7 @@ from bench.experiments.progress import Reporter, reporter
 from bench.experiments.store import Store, unwritable
 from bench.report import peers as page
 from bench.report import words
-from bench.speed.side_by_side import Measured, Plan, measure, settings
+from bench.speed.side_by_side import Measured, Plan, check_own, measure, settings
 from bench.stages import duration
 
 OPTIONS = {"cases": "--case", "own": "--peer"}  # given once for each value
@@ -52,6 +52,7 @@ def peers(
     plan = Plan(**{name: value for name, value in options.items() if value is not None})
     progress, store, measured = progress or reporter(), Store(Path(out)), Measured()
     subjects, folder = plan.subjects(), store.new_view(page.NAME)
+    check_own(plan, subjects, measured)
     n_cells = len(plan.cells(subjects))
     foreseen = sum(plan.foreseen(cores, n_cells) for cores in settings())
     progress.say(

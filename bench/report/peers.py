@@ -115,14 +115,16 @@ def sentences(table: pd.DataFrame, rounds: pd.DataFrame) -> list[str]:
 
 def _against_the_best(table: pd.DataFrame) -> str:
     """The range of our ratios to the best peer, by case."""
-    parts = []
+    parts: list[str] = []
     for case, rows in groups(table[table["program"] == OURS].dropna(subset="ratio"), "case"):
         low, high = (words.number(end) for end in (rows["ratio"].min(), rows["ratio"].max()))
         span = low if low == high else f"{low} to {high}"
-        parts.append(f"{span} times as long with {CASES[case].what}")
+        what = CASES[case].what
+        told = "times as long as the fastest other program " if not parts else ""
+        parts.append(f"{span} {told}for {what}")
     if not parts:
         return "No other program was timed beside batchbench"
-    return f"batchbench takes, against the fastest other program, {words.join(parts)}"
+    return f"batchbench takes {words.join(parts)}"
 
 
 def _small_batches(rows: pd.DataFrame) -> str:
@@ -133,10 +135,10 @@ def _small_batches(rows: pd.DataFrame) -> str:
     for program, mine in groups(rows, "program"):
         by_size = mine.set_index("batch_size")["ns"]
         if 1 in by_size.index:
-            parts.append(f"{words.number(by_size[1] / by_size.min())} in {program}")
+            parts.append(f"{words.number(by_size[1] / by_size.min())} times in {program}")
     return (
-        f"With {CASES[rows['case'].iloc[0]].what}, a sample of a batch of 1 takes as many times as "
-        f"long as at the best batch size: {words.join(parts)}"
+        f"For {CASES[rows['case'].iloc[0]].what}, a sample costs more at batch size 1 than at the "
+        f"best batch size: {words.join(parts)}"
     )
 
 
@@ -249,9 +251,11 @@ def cells(row: Any) -> tuple[str, ...]:
     )
 
 
-def unit(case: str) -> str:
-    """What times of a case are."""
-    return f"ns per sample{' and run' if CASES[case].runs > 1 else ''}"
+def heading(case: str) -> str:
+    """A case, and what its times are."""
+    one = CASES[case]
+    unit = f"ns per sample{' and run' if one.runs > 1 else ''}"
+    return f"{words.sentence(one.what)} on {one.data}, {unit}"
 
 
 def terminal_summary(measured: Measured) -> str:
@@ -259,7 +263,7 @@ def terminal_summary(measured: Measured) -> str:
     rounds = measured.frame()
     lines: list[str] = []
     for case, rows in groups(standings(rounds), "case"):
-        lines += ["", f"{words.sentence(CASES[case].what)}: {unit(case)}", _line(HEADER)]
+        lines += ["", heading(case), _line(HEADER)]
         before = ""
         for row in records(rows):
             size, *others = cells(row)
@@ -271,7 +275,8 @@ def terminal_summary(measured: Measured) -> str:
     lines.append("Products by:")
     for row in program_rows(measured, standings(rounds)):
         about = f"{row['version']}, {row['products by']}".strip(", ")
-        lines.append(f"  {row['program']}, {row['cores']}: {about}")
+        cores = "" if row["cores"] == ONE else " on all cores"
+        lines.append(f"  {row['program']}{cores}: {about}")
     return "\n".join(lines)
 
 
@@ -294,9 +299,8 @@ class PageTable:
 def page_tables(table: pd.DataFrame) -> Iterator[PageTable]:
     """The tables of the page: a flag for our rows, and the cells."""
     for case, rows in groups(table, "case"):
-        title = f"{words.sentence(CASES[case].what)}: {unit(case)}"
         found = tuple((row.program == OURS, cells(row)) for row in records(rows))
-        yield PageTable(title, HEADER, found)
+        yield PageTable(heading(case), HEADER, found)
 
 
 def markdown(table: pd.DataFrame, roofs: str, about: Mapping[str, str]) -> str:
@@ -312,8 +316,9 @@ def markdown(table: pd.DataFrame, roofs: str, about: Mapping[str, str]) -> str:
             ratio = "" if math.isnan(ours.ratio) else f"**{_ratio(ours)}**"
             numbers = (_number(times.get(program, math.nan)) for program in programs)
             lines.append([words.count(size), *numbers, ratio, *cells(ours)[4:7]])
-        title = f"{words.sentence(CASES[case].what)}, {unit(case)}:"
-        parts.append("\n".join([title, "", *(f"| {' | '.join(cells)} |" for cells in lines)]))
+        parts.append(
+            "\n".join([f"{heading(case)}:", "", *(f"| {' | '.join(cells)} |" for cells in lines)])
+        )
     told = [about[name] for name in ("Machine", "Date", "Programs") if about.get(name)]
     parts.append(f"{words.sentence(roofs)}. {'; '.join(told)}.")
     return "\n\n".join(parts) + "\n"

@@ -37,6 +37,7 @@ class Case:
     """What is trained in all programs, in words and as a subject, and at which batch sizes."""
 
     what: str
+    data: str
     make: Callable[[], Subject]
     batch_sizes: tuple[int | str, ...]
     runs: int = 1
@@ -79,10 +80,10 @@ def _start(network: Network) -> Params:
 
 
 CASES = {
-    "digits": Case("one run of 64-32-10 on 1,797 digits", digits, (1, 8, 32, 128, "full")),
-    "wide": Case("one run of 784-128-10 on 2,048 rows", wide, (1, 8, 32, 128, 512)),
-    "blocks": Case("16 runs of 64-32-10 on 1,797 digits", blocks, (1, 8, 32, 128, "full"), 16),
-    "xor": Case("1,024 runs of 2-2-1 on XOR", xor, (1, 4), 1024),
+    "digits": Case("one run of 64-32-10", "1,797 digits", digits, (1, 8, 32, 128, "full")),
+    "wide": Case("one run of 784-128-10", "2,048 rows of noise", wide, (1, 8, 32, 128, 512)),
+    "blocks": Case("16 runs of 64-32-10", "1,797 digits", blocks, (1, 8, 32, 128, "full"), 16),
+    "xor": Case("1,024 runs of 2-2-1", "XOR", xor, (1, 4), 1024),
 }
 
 
@@ -232,26 +233,26 @@ def settings() -> list[str]:
 def measure(
     plan: Plan, subjects: Mapping[str, Subject], measured: Measured, progress: Reporter
 ) -> None:
-    """Check the user's files, then time all programs on one core and on all.
+    """Time all programs on one core and on all.
 
     Parameters
     ----------
     plan, subjects
         What to time, and `plan.subjects()`.
     measured
-        Is filled step by step: after an interruption it holds what was measured until then.
+        Holds why programs are left out of whole cases (`check_own`). It is filled step by step:
+        after an interruption it has what was measured until then.
     progress
         Is told how far it is.
 
     Raises
     ------
     InputError
-        For a user's file that fails, and where no case has one of the batch sizes.
+        Where no case has one of the batch sizes.
     RuntimeError
         Where our own engine fails.
     """
     cells, programs = plan.cells(subjects), plan.all_programs()
-    check_own(plan, subjects, cells, measured)
     for cores in settings():
         name, foreseen = f"on {cores} core{'s' * (cores == ALL)}", plan.foreseen(cores, len(cells))
         with (
@@ -362,12 +363,7 @@ def _yardsticks(worker: Worker, cores: str) -> dict[str, float]:
 # A user's own file
 
 
-def check_own(
-    plan: Plan,
-    subjects: Mapping[str, Subject],
-    cells: Sequence[tuple[str, int]],
-    measured: Measured,
-) -> None:
+def check_own(plan: Plan, subjects: Mapping[str, Subject], measured: Measured) -> None:
     """Hold the user's files against the reference, before anything is timed.
 
     On batches of at most 128 samples, for the reference is slow; whole batches are compared with
@@ -380,7 +376,7 @@ def check_own(
     """
     for name, path in own_programs(plan.own).items():
         with Worker(path, next(iter(subjects.values()))) as worker:
-            for case, size in cells:
+            for case, size in plan.cells(subjects):
                 if (case, ONE, 0, name) in measured.left_out:
                     continue
                 batch = min(size, CHECKED_SAMPLES)

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import median
+from traceback import extract_tb
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,16 @@ from threadpoolctl import threadpool_info
 
 from bench.problems import Problem
 from bench.speed.peak import fma_peak
-from bench.speed.peers import CannotDoError, Params, Peer, Program, Run, Work, program_of
+from bench.speed.peers import (
+    CannotDoError,
+    OwnPeer,
+    Params,
+    Peer,
+    Program,
+    Run,
+    Work,
+    program_of,
+)
 from bench.speed.subject import Subject
 
 MEASURED_SECONDS = 0.015
@@ -189,7 +199,16 @@ def answer(trainer: Trainer, request: str, value: object) -> tuple[Outcome, obje
     except CannotDoError as error:
         return "cannot do", str(error)
     except Exception as error:  # of a library: told by the process that asks
-        return "failed", f"failed with {type(error).__name__}: {error}"
+        return "failed", f"failed with {type(error).__name__}: {error}{_place(trainer, error)}"
+
+
+def _place(trainer: Trainer, error: Exception) -> str:
+    """Return where an exception came from in a user's file, in words; "" where it did not."""
+    if not isinstance(trainer.program, OwnPeer):
+        return ""
+    path = str(trainer.program.path)
+    lines = [one.lineno for one in extract_tb(error.__traceback__) if one.filename == path]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def main() -> None:

@@ -37,25 +37,21 @@ def others_data(standings: pd.DataFrame) -> pd.DataFrame:
 
 
 def title(data: pd.DataFrame) -> str:
-    """What our times are of the best other program's, from batch size to batch size."""
-    told = []
-    for case, rows in groups(data[data["program"] == OURS], "case"):
-        known = rows.dropna(subset="ratio")
-        if known.empty:
-            span = f"{words.number(rows['ns'].min())} to {words.number(rows['ns'].max())} ns"
-            told.append(f"{CASES[case].what}: {span} a sample")
-        else:
-            told.append(f"{CASES[case].what}: {ratio_range(known)}")
-    return f"batchbench's time over that of the best other program, {'; '.join(told)}"
-
-
-def ratio_range(rows: pd.DataFrame) -> str:
-    """Ratios at the least and the greatest batch size: "0.12 per sample, 0.43 in batches of 8"."""
-    ends = rows.sort_values("batch_size").iloc[[0, -1]].drop_duplicates("batch_size")
-    return ", ".join(
-        f"{words.number(row.ratio)} at batch size {words.count(row.batch_size)}"
-        for row in records(ends)
+    """What our times are of the fastest other program's: by batch size, or over several cases."""
+    ours = data[data["program"] == OURS].dropna(subset="ratio").sort_values("batch_size")
+    cases = list(dict.fromkeys(data["case"]))
+    where = f"With {CASES[cases[0]].what}, batchbench" if len(cases) == 1 else "batchbench"
+    if ours.empty:
+        return f"{where} takes {words.number(data['ns'].min())} ns a sample at the least"
+    if len(cases) > 1:
+        low, high = (words.number(end) for end in (ours["ratio"].min(), ours["ratio"].max()))
+        return f"{where} takes {low} to {high} times as long as the fastest other program"
+    first, *others = (
+        f"{words.number(row.ratio)} times as long{' as the fastest other program' * (not place)} "
+        f"at batch size {words.count(row.batch_size)}"
+        for place, row in enumerate(records(ours.iloc[[0, -1][: len(ours)]]))
     )
+    return f"{where} takes {words.join([first, *others])}"
 
 
 def _lines(axes: Axes, data: pd.DataFrame) -> None:
@@ -96,8 +92,9 @@ def _panels(data: pd.DataFrame, narrow: bool, width: float, height: float) -> Fi
     for panel, case in zip(axes, cases, strict=True):
         _lines(panel, data[data["case"] == case])
         many = CASES[case].runs > 1
-        head = CASES[case].what
-        draw.head(panel, words.sentence(head), f"ns per sample{' and run' if many else ''}")
+        draw.head(
+            panel, words.sentence(CASES[case].what), f"ns per sample{' and run' if many else ''}"
+        )
     draw.seeds_note(figure, data["rounds"], "round")
     return figure
 

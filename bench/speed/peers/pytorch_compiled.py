@@ -2,13 +2,15 @@
 
 Tried, on 64-32-10 at batch size 1: compiling the model and its loss alone, with an optimizer around
 (longer than eager, and 6 times as long as this). Batch sizes are compiled as `torch.compile` does
-by default: the first two each for itself, later ones by a kernel for any.
+by default: the first two each for itself, later ones by a kernel for any. What was compiled for
+another network is forgotten, for after 8 versions of a function it runs eagerly.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from functools import lru_cache
 
 from bench.speed.peers import CannotDoError, Run, Work
 
@@ -18,14 +20,22 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 import torch
 
 from bench.speed.peers.pytorch_functional import instructions, run_of, update_of
+from kernels import Network
 
 COMPILERS = ("g++", "clang++", "c++")
+
+
+@lru_cache(maxsize=1)
+def begin(network: Network, many: bool) -> None:  # noqa: ARG001  they are the key
+    """Forget what was compiled, where the network is another than before."""
+    torch.compiler.reset()
 
 
 def prepare(work: Work) -> Run:
     """Train in a loop over compiled updates."""
     if not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
         raise CannotDoError(f"finds no C++ compiler ({', '.join(COMPILERS)})")
+    begin(work.network, work.many)
     return run_of(work, torch.compile(update_of(work)))
 
 
