@@ -265,7 +265,6 @@ def measure(
                 for size in (size for name, size in cells if name == case):
                     cell = Cell(case, cores, size, subject)
                     _measure_cell(cell, plan, workers, measured, progress)
-                measured.about |= {(cores, p): _about(worker) for p, worker in workers.items()}
 
 
 @contextmanager
@@ -289,11 +288,8 @@ def _take(worker: Worker, subject: Subject) -> None:
 
 
 def _about(worker: Worker) -> dict[str, str]:
-    """Version and arithmetic of a program; of one that has ended, nothing."""
-    try:
-        return cast(dict[str, str], worker.ask("about"))
-    except CannotDoError:
-        return {"version": "", "arithmetic": ""}
+    """Version and arithmetic of a program that has trained."""
+    return cast(dict[str, str], worker.ask("about"))
 
 
 @dataclass(frozen=True)
@@ -330,6 +326,7 @@ def _measure_cell(
             start = {"program": program, "start_seconds": starts[program]}
             rows.append({**about, **start, "seconds": per_sample})
     measured.rounds += [row for row in rows if row["program"] in racing]
+    measured.about |= {(cell.cores, p): _about(worker) for p, worker in racing.items()}
     for program, reason in left_out.items():
         measured.left_out[cell.case, cell.cores, size, program] = str(reason)
     for program in workers:
