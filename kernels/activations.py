@@ -10,7 +10,7 @@ from typing import Any
 
 from kernels.jit import inner
 from kernels.network import LEAKY_SLOPE
-from kernels.vector import lanes, load, splat, store, tanh, where_less_equal
+from kernels.vector import lanes, load, splat, store, tanh, where_less, where_less_equal
 
 RELU, TANH, LEAKY_RELU = 0, 1, 2
 HIDDEN_CODES = {"relu": RELU, "tanh": TANH, "leaky_relu": LEAKY_RELU}
@@ -19,7 +19,7 @@ HIDDEN_CODES = {"relu": RELU, "tanh": TANH, "leaky_relu": LEAKY_RELU}
 @inner
 def relu(z: Any) -> Any:
     """max(z, 0) of each lane."""
-    return where_less_equal(z, splat(z, 0.0), splat(z, 0.0), z)
+    return where_less(z, splat(z, 0.0), splat(z, 0.0), z)
 
 
 @inner

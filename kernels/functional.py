@@ -179,12 +179,12 @@ def active_units(network: Network, params: ArrayLike, X: ArrayLike) -> NDArray[n
     active = [np.zeros((*values.shape[:-1], width), np.bool_) for width in network.widths[1:-1]]
     with np.errstate(all="ignore"):  # a diverged run's NaN and infinity are no units' activity
         for start in range(0, len(samples), ROWS):
-            rows = samples[start : start + ROWS]
-            a = np.broadcast_to(rows, (*values.shape[:-1], *rows.shape))
+            a = samples[start : start + ROWS].T  # samples last: the first layer is one product
             for seen, (weights, biases) in zip(active, network.unpack(values)[:-1], strict=True):
-                z = a @ np.swapaxes(weights, -1, -2) + biases[..., None, :]
+                z = weights @ a if a.ndim > 2 else np.tensordot(weights, a, 1)
+                z += biases[..., None]
                 a = np.maximum(z, 0)
-                seen |= (z > 0).any(axis=-2)
+                seen |= (z > 0).any(axis=-1)
     counts = [seen.sum(axis=-1) for seen in active]
     if network.activation != "relu":
         counts = [np.full_like(c, w) for c, w in zip(counts, network.widths[1:-1], strict=True)]

@@ -18,8 +18,9 @@ from typing import Any
 from kernels.jit import inner
 from kernels.memory import part
 from kernels.vector import (
-    absolute,
+    copy_sign,
     exp,
+    exp_nonpositive,
     lane_max,
     lane_sum,
     lanes,
@@ -42,13 +43,18 @@ PAIR_CODES = {
 
 
 @inner
-def sigmoid_parts(z: Any) -> Any:
-    """(p, 1 - p, exp(-|z|)) of p = 1 / (1 + exp(-z)), each to full relative precision."""
-    e = exp(splat(z, 0.0) - absolute(z))
-    large = splat(z, 1.0) / (splat(z, 1.0) + e)
-    small = e * large
+def sigmoid_tail(z: Any) -> Any:
+    """(t, e), e = exp(-|z|): t = e / (1 + e) is p = 1 / (1 + exp(-z)) where z < 0, else 1 - p."""
+    e = exp_nonpositive(copy_sign(z, splat(z, -1.0)))
+    return e / (splat(z, 1.0) + e), e
+
+
+@inner
+def sigmoid_error(z: Any, y: Any, tail: Any) -> Any:
+    """Error p - y, exact near y = 0 and 1: t - y where z < 0, else (1 - y) - t."""
     zero = splat(z, 0.0)
-    return where_less(z, zero, small, large), where_less(z, zero, large, small), e
+    end = where_less(z, zero, zero - y, splat(z, 1.0) - y)
+    return end + where_less(z, zero, tail, zero - tail)
 
 
 @inner
@@ -56,10 +62,10 @@ def elementwise_delta(pair: int, z: Any, y: Any) -> Any:
     """dL/dz of the pairs without softmax."""
     if pair == LINEAR_HALF_MSE:
         return z - y
-    p, q, _ = sigmoid_parts(z)
-    error = (splat(z, 1.0) - y) * p - y * q  # p - y without cancellation at y = 0 and 1
+    tail, _ = sigmoid_tail(z)
+    error = sigmoid_error(z, y, tail)
     if pair == SIGMOID_HALF_MSE:
-        return error * (p * q)
+        return error * (tail * (splat(z, 1.0) - tail))
     return error
 
 
@@ -69,9 +75,9 @@ def elementwise_loss(pair: int, z: Any, y: Any) -> Any:
     if pair == LINEAR_HALF_MSE:
         error = z - y
         return splat(z, 0.5) * (error * error)
-    p, q, e = sigmoid_parts(z)
+    tail, e = sigmoid_tail(z)
     if pair == SIGMOID_HALF_MSE:
-        error = (splat(z, 1.0) - y) * p - y * q
+        error = sigmoid_error(z, y, tail)
         return splat(z, 0.5) * (error * error)
     zero = splat(z, 0.0)
     return where_less(z, zero, zero, z) - y * z + log1p(e)

@@ -128,8 +128,8 @@ Scheme = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 
 def _he(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
     """Normal weights of variance 2 / n_in, zero biases (He et al. 2015, equation 10)."""
-    values = np.asarray(np.sqrt(2.0 / n_in) * ndtri(u))
-    values[..., -1] = 0.0
+    values = np.zeros_like(u)
+    values[..., :-1] = np.sqrt(2.0 / n_in) * ndtri(u[..., :-1])
     return values
 
 
@@ -141,8 +141,8 @@ def _uniform_fan_in(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
 def _truncated_normal(u: NDArray[np.float64], n_in: int) -> NDArray[np.float64]:
     """Normal weights of standard deviation 0.1 cut at 2 deviations, zero biases."""
     below = ndtr(-2.0)
-    values = np.asarray(0.1 * ndtri(below + u * (1.0 - 2.0 * below)))
-    values[..., -1] = 0.0
+    values = np.zeros_like(u)
+    values[..., :-1] = 0.1 * ndtri(below + u[..., :-1] * (1.0 - 2.0 * below))
     return values
 
 

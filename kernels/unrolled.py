@@ -11,8 +11,9 @@ an address:
 The exponential of the output makes each step wait for the one before, longer than its arithmetic
 takes. So the code of a step holds several groups of lanes, which do not wait for each other:
 
-    group 0   forward  exp ....... delta  backward        dots: waiting
-    group 1            forward  exp ....... delta  backward
+    group 0   forward  exp ........... delta  backward          dots: waiting
+    group 1       forward  exp ........... delta  backward
+    group 2           forward  exp ........... delta  backward
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from kernels.memory import as_memory, element_pointer
 from kernels.updates import SGD, Rule
 from kernels.vector import VectorType, splat_ir, vector_pointer
 
-# Most parameters of a network that is unrolled. 32 registers hold two groups of the 9 of 2-2-1;
+# Most parameters of a network that is unrolled. 32 registers hold three groups of the 9 of 2-2-1;
 # what is beyond them is spilled, which the loops of `epoch.py` do with everything.
 MOST_PARAMS = 64
-GROUPS = 2  # in the code of a step
+GROUPS = 3  # in the code of a step: a fourth costs more by spilling than it gains
 
 
 @dataclass(frozen=True)
@@ -103,33 +104,66 @@ def small_network(packing: Packing, rule: Rule) -> SmallNetwork | None:
     return SmallNetwork(widths, layout.activation, layout.pair)
 
 
+Values = tuple[Any, ...]  # an LLVM vector for each of the groups
+
+
 class _Code:
-    """Emits the arithmetic of vectors in the course of an intrinsic."""
+    """Emits arithmetic in the course of an intrinsic: each operation for all groups in turn.
+
+    So groups alternate in the code: a processor looks ahead by some hundred instructions only.
+    """
 
     def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
         self.context, self.builder, self.vector = context, builder, VectorType(dtype)
 
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
+    def fma(self, a: Values, b: Values, c: Values) -> Values:
         """Emit a b + c."""
-        return self.vector.call(self.builder, "fma", a, b, c)
+        groups = zip(a, b, c, strict=True)
+        return tuple(self.vector.call(self.builder, "fma", *group) for group in groups)
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def multiply(self, a: Values, b: Values) -> Values:
+        """Emit a b."""
+        return tuple(self.builder.fmul(*group) for group in zip(a, b, strict=True))
+
+    def add(self, a: Values, b: Values) -> Values:
+        """Emit a + b."""
+        return tuple(self.builder.fadd(*group) for group in zip(a, b, strict=True))
+
+    def call(self, function: Callable[..., Any], *arguments: Values) -> Values:
         """Emit a jitted function of vectors."""
         kind = self.vector(*[self.vector] * len(arguments))
         function = getattr(function, "py_func", function)
-        return self.context.compile_internal(self.builder, function, kind, arguments)
+        return tuple(
+            self.context.compile_internal(self.builder, function, kind, group)
+            for group in zip(*arguments, strict=True)
+        )
 
-    def scalars(self, kind: Any, memory: Any, start: Any, count: int) -> list[Any]:
-        """Numbers start, start + 1, ... of memory, each in all lanes."""
+    def same(self, value: Any) -> Values:
+        """A vector that all groups share."""
+        return (value,) * GROUPS
+
+    def numbers(self, kind: Any, memory: Any, start: Any, count: int) -> list[Values]:
+        """Numbers start, start + 1, ... of memory, each in all lanes of all groups."""
         found = []
         for i in range(count):
             offset = self.builder.add(start, start.type(i))
             address = element_pointer(self.context, self.builder, kind, memory, (offset, 1))
-            found.append(splat_ir(self.builder, self.vector, self.builder.load(address)))
+            number = splat_ir(self.builder, self.vector, self.builder.load(address))
+            found.append(self.same(number))
         return found
 
+    def unpack(self, values: Any) -> list[Values]:
+        """The vectors of a tuple, those of the groups beside each other."""
+        vectors = cgutils.unpack_tuple(self.builder, values)
+        return [tuple(vectors[k : k + GROUPS]) for k in range(0, len(vectors), GROUPS)]
 
-def _forward(code: _Code, network: SmallNetwork, W: list[Any], x: list[Any]) -> list[list[Any]]:
+    def pack(self, kind: Any, values: list[Values]) -> Any:
+        """Inverse of `unpack`."""
+        vectors = [vector for groups in values for vector in groups]
+        return self.context.make_tuple(self.builder, kind, vectors)
+
+
+def _forward(code: _Code, network: SmallNetwork, W: list[Values], x: list[Values]) -> Any:
     """F1 and F2: what goes into each layer, and last the logits."""
     activate, _ = VALUES[network.activation]
     inputs = [x]
@@ -146,8 +180,8 @@ def _forward(code: _Code, network: SmallNetwork, W: list[Any], x: list[Any]) -> 
 
 
 def _backward(
-    code: _Code, network: SmallNetwork, W: list[Any], T: list[Any], inputs: Any, delta: list[Any]
-) -> list[Any]:
+    code: _Code, network: SmallNetwork, W: list[Values], T: list[Values], inputs: Any, delta: Any
+) -> list[Values]:
     """B2 to B4: T plus the outer products of (scaled) deltas and inputs of each layer."""
     _, times_derivative = VALUES[network.activation]
     T = list(T)
@@ -156,7 +190,7 @@ def _backward(
         n_in, n_out, w, b = layers[layer]
         below = []
         for i in range(n_in if layer else 0):
-            total = code.builder.fmul(W[w + i], delta[0], flags=("contract",))
+            total = code.multiply(W[w + i], delta[0])
             for u in range(1, n_out):
                 total = code.fma(W[w + u * n_in + i], delta[u], total)
             below.append(code.call(times_derivative, inputs[layer][i], total))
@@ -164,7 +198,7 @@ def _backward(
             for i in range(n_in):
                 place = w + u * n_in + i
                 T[place] = code.fma(delta[u], inputs[layer][i], T[place])
-            T[b + u] = code.builder.fadd(T[b + u], delta[u], flags=("contract",))
+            T[b + u] = code.add(T[b + u], delta[u])
         delta = below
     return T
 
@@ -176,7 +210,7 @@ def _samples(code: _Code, network: SmallNetwork, data: Any, value: Any, index: A
     for name, count in (("X", network.widths[0]), ("Y", network.widths[-1])):
         k = data.fields.index(name)
         start = code.builder.mul(index, index.type(count))
-        found.append(code.scalars(data.types[k], fields[k], start, count))
+        found.append(code.numbers(data.types[k], fields[k], start, count))
     return found
 
 
@@ -197,24 +231,16 @@ def _step(
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         code = _Code(context, builder, W.dtype.dtype)
         x, y = _samples(code, network, data, args[3], args[4])
-        before, sums, factors, poisons = (
-            cgutils.unpack_tuple(builder, args[k]) for k in (1, 2, 5, 6)
-        )
-        zero, size = code.vector.constant(0.0), network.n_params
-        new_T, new_sick = [], []
-        for g, (factor, poison) in enumerate(zip(factors, poisons, strict=True)):
-            group = slice(g * size, (g + 1) * size)
-            inputs = _forward(code, network, before[group], x)
-            delta = []
-            for z, target in zip(inputs[-1], y, strict=True):
-                delta.append(builder.fmul(factor, code.call(delta_of, z, target)))
-                poison = code.fma(z, zero, poison)
-            new_T += _backward(code, network, before[group], sums[group], inputs, delta)
-            new_sick.append(poison)
-        parts = [
-            context.make_tuple(builder, kind, values)
-            for kind, values in zip(sig.return_type.types, (new_T, new_sick), strict=True)
-        ]
+        before, sums = code.unpack(args[1]), code.unpack(args[2])
+        (factor,), (poison,) = code.unpack(args[5]), code.unpack(args[6])
+        zero = code.same(code.vector.constant(0.0))
+        inputs = _forward(code, network, before, x)
+        delta = []
+        for z, target in zip(inputs[-1], y, strict=True):
+            poison = code.fma(z, zero, poison)
+            delta.append(code.multiply(factor, code.call(delta_of, z, target)))
+        after = _backward(code, network, before, sums, inputs, delta)
+        parts = [code.pack(T, after), code.pack(sick, [poison])]
         return context.make_tuple(builder, sig.return_type, parts)
 
     return types.Tuple([T, sick])(small, W, T, data, types.intp, scale, sick), generate
@@ -229,12 +255,12 @@ def _moves(count: Callable[[SmallNetwork], int]) -> tuple[Callable[..., Any], Ca
     def pointers(context: Any, builder: Any, sig: Any, args: Any) -> Iterator[Any]:
         _, memory, first, last = args[:4]
         vector, n = VectorType(sig.args[1].dtype), count(sig.args[0].network)
-        for g in range(GROUPS):
-            group = builder.add(first, first.type(g))
-            group = builder.select(builder.icmp_signed("<", group, last), group, last)
-            for k in range(n):
-                place = builder.add(builder.mul(group, group.type(n)), group.type(k))
-                offset = builder.mul(place, place.type(vector.lanes))
+        for place in range(n):
+            for g in range(GROUPS):
+                group = builder.add(first, first.type(g))
+                group = builder.select(builder.icmp_signed("<", group, last), group, last)
+                index = builder.add(builder.mul(group, group.type(n)), group.type(place))
+                offset = builder.mul(index, index.type(vector.lanes))
                 yield vector_pointer(context, builder, sig.args[1], memory, offset)
 
     @intrinsic
@@ -297,21 +323,26 @@ def train_small_runs(small: Any, data: Any, order: Any, stretch: Any, runs: Any)
 
 @inlined
 def _train(small: Any, data: Any, order: Any, stretch: Any, groups: Any) -> None:
-    """Train `GROUPS` groups at a time; where the number is odd, the last one twice, to the bit."""
+    """Train `GROUPS` groups at a time; where some are missing, the last one over again."""
     start, stop, size = stretch
     n_groups, runs = groups
     last = n_groups - 1
     for g in range(0, n_groups, GROUPS):
         W, eta = _load_params(small, runs.P, g, last), _load_lanes(small, runs.rates, g, last)
         sick = _load_lanes(small, runs.poison, g, last)
-        t = start
-        while t < stop:
-            count = min(size, order.m - t % order.m)
-            scale = _times(eta, -1.0 / count)
-            T = W
-            for s in range(t, t + count):
-                T, sick = _step(small, W, T, data, order.indices[s], scale, sick)
-            W = T
-            t += count
+        if size == 1:
+            scale = _times(eta, -1.0)
+            for t in range(start, stop):
+                W, sick = _step(small, W, W, data, order.indices[t], scale, sick)
+        else:
+            t = start
+            while t < stop:
+                count = min(size, order.m - t % order.m)
+                scale = _times(eta, -1.0 / count)
+                T = W
+                for s in range(t, t + count):
+                    T, sick = _step(small, W, T, data, order.indices[s], scale, sick)
+                W = T
+                t += count
         _store_params(small, runs.P, g, last, W)
         _store_lanes(small, runs.poison, g, last, sick)

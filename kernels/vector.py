@@ -251,17 +251,17 @@ def round_to_integer(typingctx: Any, a: Any) -> Any:
 
 @intrinsic
 def power_of_two(typingctx: Any, a: Any) -> Any:
-    """2**a of whole numbers a in the range of normal exponents; 1 where a is NaN."""
+    """2**a of whole numbers a in the range of normal exponents, without meaning elsewhere.
+
+    The sum of 1.5 2**bits, the bias and a ends in the biased exponent's bits.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = sig.return_type
         bits, bias = (23, 127) if vector.dtype == types.float32 else (52, 1023)
-        number = builder.fcmp_ordered("ord", args[0], args[0])
-        exponent = builder.fptosi(
-            builder.select(number, args[0], vector.constant(0.0)), vector.llvm_integers
-        )
-        shifted = builder.shl(builder.add(exponent, vector.integers(bias)), vector.integers(bits))
-        return builder.bitcast(shifted, vector.llvm)
+        total = builder.fadd(args[0], vector.constant(1.5 * 2.0**bits + bias))
+        integers = builder.bitcast(total, vector.llvm_integers)
+        return builder.bitcast(builder.shl(integers, vector.integers(bits)), vector.llvm)
 
     return a(a), generate
 
@@ -292,6 +292,8 @@ EXP_TERMS = {types.float32: 7, types.float64: 13}
 ATANH_TERMS = {types.float32: 8, types.float64: 17}
 # Beyond these exp is 0 or infinity in the dtype
 EXP_RANGE = {types.float32: (-104.5, 89.5), types.float64: (-746.0, 710.5)}
+# Logarithm of the smallest normal number
+LEAST_NORMAL = {types.float32: -87.33654, types.float64: -708.396418532264}
 
 
 def expm1_parts(x: Any) -> Any:
@@ -300,30 +302,53 @@ def expm1_parts(x: Any) -> Any:
 
 @overload(expm1_parts)
 def _expm1_parts(x: Any) -> Any:
-    low, high = EXP_RANGE[x.dtype]
     ln2_high, ln2_low = LN2_HIGH[x.dtype], LN2_LOW[x.dtype]
-    coefficients = tuple(1.0 / math.factorial(k) for k in range(EXP_TERMS[x.dtype], 0, -1))
+    coefficients = tuple(1.0 / math.factorial(k) for k in range(EXP_TERMS[x.dtype], 1, -1))
 
     def parts(x: Any) -> Any:
-        x = where_less(x, splat(x, low), splat(x, low), x)
-        x = where_less(splat(x, high), x, splat(x, high), x)
         n = round_to_integer(x * splat(x, 1.4426950408889634))
         r = fma(n, splat(x, -ln2_low), fma(n, splat(x, -ln2_high), x))
         p = splat(x, coefficients[0])
         for c in coefficients[1:]:
             p = fma(p, r, splat(x, c))
-        return p * r, n
+        return fma(p * r, r, r), n
 
     return parts
 
 
-@inner
 def exp(x: Any) -> Any:
     """Exponential of each lane: 0 and infinity at the ends, NaN stays NaN."""
-    p, n = expm1_parts(x)
-    half = round_to_integer(n * splat(x, 0.5))
-    # two factors: 2**n alone leaves the normal range before exp(x) does
-    return (fma(p, power_of_two(half), power_of_two(half))) * power_of_two(n - half)
+
+
+@overload(exp)
+def _exp(x: Any) -> Any:
+    low, high = EXP_RANGE[x.dtype]
+
+    def exponential(x: Any) -> Any:
+        x = where_less(x, splat(x, low), splat(x, low), x)
+        x = where_less(splat(x, high), x, splat(x, high), x)
+        p, n = expm1_parts(x)
+        half = round_to_integer(n * splat(x, 0.5))
+        # two factors: 2**n alone leaves the normal range before exp(x) does
+        return fma(p, power_of_two(half), power_of_two(half)) * power_of_two(n - half)
+
+    return exponential
+
+
+def exp_nonpositive(x: Any) -> Any:
+    """Exponential of lanes that are 0 or less; 0 where it would be below the normal numbers."""
+
+
+@overload(exp_nonpositive)
+def _exp_nonpositive(x: Any) -> Any:
+    least = LEAST_NORMAL[x.dtype]
+
+    def exponential(x: Any) -> Any:
+        p, n = expm1_parts(x)
+        power = power_of_two(n)
+        return where_less(x, splat(x, least), splat(x, 0.0), fma(p, power, power))
+
+    return exponential
 
 
 @inner

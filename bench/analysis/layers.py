@@ -86,9 +86,30 @@ def deltas(
     return found[::-1], inputs
 
 
-def active_samples(
+def pre_activations(
     network: Network, params: NDArray[Any], X: NDArray[Any]
-) -> list[NDArray[np.bool_]]:
-    """Whether z > 0, for each hidden layer: bool (runs, n, width)."""
-    zs, _ = forward(network, params, X)
-    return [np.asarray(z > 0.0) for z in zs[:-1]]
+) -> tuple[list[Floats], list[tuple[Floats, Floats]]]:
+    """Pre-activations z of each layer, (n, width, runs), and its W (n_out, n_in, runs) and b.
+
+    Runs lie behind each other in memory: for small networks in great number, of which those of
+    `forward` would be millions of tiny matrices.
+
+    Parameters
+    ----------
+    network
+        The network.
+    params
+        (runs, n_params).
+    X
+        (n, n_inputs).
+    """
+    activate, _ = HIDDEN[network.activation]
+    a = np.asarray(X, np.float64)[..., None]
+    zs, weights = [], []
+    for W, b in network.unpack(np.asfortranarray(params, np.float64)):
+        W, b = np.moveaxis(W, 0, -1), np.moveaxis(b, 0, -1)
+        z = np.einsum("uir,sir->sur", W, a) + b  # F1
+        zs.append(z)
+        weights.append((W, b))
+        a = activate(z)  # F2
+    return zs, weights

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from bench.analysis.layers import active_samples, forward
+from bench.analysis.layers import pre_activations
 from bench.experiments import Block, BlockResult, role
 from bench.problems import Problem
 
@@ -180,54 +180,52 @@ def causes(
     levels = np.array([np.log(2.0), *ONE_CORNER])
     near = np.abs(final[:, None] / levels - 1.0) < PLATEAU_TOLERANCE
     settled = final > FALLING * halfway
-    dead, one_unit, symmetric = _broken_layers(problem, params)
+    zs, weights = pre_activations(problem.network, params, problem.X_train)
+    dead, one_unit, symmetric = _broken_layers(problem, zs[:-1], weights[:-1])
     choices = {
         "dead": dead,
         "one unit": one_unit,
         "symmetric": symmetric,
         "plateau ln 2": near[:, 0] & settled,
-        "plateau one corner": (near[:, 1:].any(axis=1) | _guessing(problem, params)) & settled,
+        "plateau one corner": (near[:, 1:].any(axis=1) | _guessing(problem, zs[-1])) & settled,
         "still falling": final < STILL_FALLING * halfway,
     }
     return np.select(list(choices.values()), list(choices), default="other")
 
 
-def _guessing(problem: Problem, params: NDArray[np.float32]) -> Bools:
+def _guessing(problem: Problem, logits: Floats) -> Bools:
     """Whether corners of different labels get the same answer, and another corner does not: (n,).
 
     The loss of such a network lies near a plateau's, but not at it where its units are leaky or
     its weights go up and down with each sample.
     """
-    z, _ = forward(problem.network, params, problem.X_train)
-    answers = special.expit(z[-1][..., 0])
-    ones, zeros = answers[:, problem.y_train == 1], answers[:, problem.y_train == 0]
-    nearest = np.abs(ones[:, :, None] - zeros[:, None, :]).min(axis=(1, 2))
-    return np.asarray((nearest < GUESS) & (np.ptp(answers, axis=1) > 2 * GUESS))
+    answers = special.expit(logits[:, 0])
+    ones, zeros = answers[problem.y_train == 1], answers[problem.y_train == 0]
+    nearest = np.abs(ones[:, None] - zeros[None]).min(axis=(0, 1))
+    return np.asarray((nearest < GUESS) & (np.ptp(answers, axis=0) > 2 * GUESS))
 
 
-def _broken_layers(problem: Problem, params: NDArray[np.float32]) -> tuple[Bools, Bools, Bools]:
+def _broken_layers(
+    problem: Problem, zs: list[Floats], weights: list[tuple[Floats, Floats]]
+) -> tuple[Bools, Bools, Bools]:
     """Whether a layer is dead, one unit is left of the only hidden layer, units are copies."""
     network = problem.network
-    weights = network.unpack(params)[:-1]
-    dead, symmetric, one_unit = (np.zeros(len(params), bool) for _ in range(3))
-    for active, (W, b) in zip(
-        active_samples(network, params, problem.X_train), weights, strict=True
-    ):
-        alive = np.asarray(active.any(axis=1) | (network.activation != "relu"))
-        units = alive.sum(axis=1)
-        rows = np.concatenate([W, b[..., None]], axis=2)
+    dead, one_unit, symmetric = (np.zeros(zs[0].shape[-1], bool) for _ in range(3))
+    for z, (W, b) in zip(zs, weights, strict=True):
+        alive = np.asarray((z > 0.0).any(axis=0) | (network.activation != "relu"))
+        units = alive.sum(axis=0)
         dead |= units == 0
         one_unit |= units == 1
-        cosine = _cosines(rows)
+        cosine = _cosines(np.concatenate([W, b[:, None]], axis=1))
         # tanh is odd: a unit and its negative carry the same
         cosine = np.abs(cosine) if network.activation == "tanh" else cosine
-        compared = alive[:, :, None] & alive[:, None, :]
-        symmetric |= (units > 1) & ((cosine > PARALLEL) | ~compared).all(axis=(1, 2))
+        compared = alive[:, None] & alive[None]
+        symmetric |= (units > 1) & ((cosine > PARALLEL) | ~compared).all(axis=(0, 1))
     # A deeper network can still build XOR on one unit
     return dead, one_unit & (network.n_layers == 2), symmetric
 
 
-def _cosines(rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Cosines between the rows (n, units, k) of each network: (n, units, units)."""
-    unit = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)
-    return np.asarray(unit @ np.swapaxes(unit, 1, 2))
+def _cosines(rows: Floats) -> Floats:
+    """Cosines between the rows (units, k, n) of each network: (units, units, n)."""
+    unit = rows / np.maximum(np.sqrt((rows**2).sum(axis=1, keepdims=True)), 1e-30)
+    return np.asarray(np.einsum("ikn,jkn->ijn", unit, unit))
