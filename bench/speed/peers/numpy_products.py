@@ -6,10 +6,13 @@ that a product of them is added to the weights as it is.
 
 Tried, on one run of 64-32-10 at batch size 1: `matmul` for `dot` (1.7 times as long: it is no BLAS
 call for an outer product), a mask of `z > 0` for `sign` (3 times as long for the slope), indexing
-for `take` into a buffer (twice as long for the batch), biases apart (4 more calls a layer). Many
-runs at once are stacked in front, where `matmul` calls BLAS for each. Where layers are as small as
-XOR's a call costs more than its product: runs then lie side by side as the last axis, the first
-layer is one product for all of them, and the others are sums over the few units by `einsum`.
+for `take` into a buffer (twice as long for the batch), biases apart (4 more calls a layer).
+
+Many runs at once are stacked in front, where `matmul` calls BLAS for each (one wide product of the
+first layer for all runs, whose inputs are the same: no faster, and slower at 32 and 128). Where
+layers are as small as XOR's a call costs more than its product: runs then lie side by side as the
+last axis, the first layer is one product for all of them, and the others are sums over the few
+units by `einsum`.
 """
 
 from __future__ import annotations
@@ -68,9 +71,10 @@ class RunsFirst:
         return partial(self.product, d, transposed, before)
 
     def gradient(self, a: Array, d: Array, G: Array) -> Callable[[], object]:
-        """G = a^T d."""
+        """G = a^T d; of stacked runs at batch size 1, an outer product that `matmul` is slow at."""
         transposed = a.swapaxes(-1, -2)
-        return partial(self.product, transposed, d, G)
+        outer = d.ndim == 3 and d.shape[1] == 1
+        return partial(np.multiply if outer else self.product, transposed, d, G)
 
 
 class RunsLast(RunsFirst):

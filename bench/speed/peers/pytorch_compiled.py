@@ -1,9 +1,9 @@
 """PyTorch, compiled: `torch.compile` of a whole update, gradient and gathering included.
 
-Tried, on 64-32-10 at batch size 1: compiling the model and its loss alone, with an optimizer around
-(longer than eager, and 6 times as long as this). Batch sizes are compiled as `torch.compile` does
-by default: the first two each for itself, later ones by a kernel for any. What was compiled for
-another network is forgotten, for after 8 versions of a function it runs eagerly.
+Tried, on 64-32-10: compiling the model and its loss alone, with an optimizer around (at batch size
+1 longer than eager, and 6 times as long as this); one kernel for any batch size, as `torch.compile`
+makes it after the second (up to 1.5 times as long for 16 runs): each has its own. What was compiled
+for another network is forgotten, for after 8 versions of a function it runs eagerly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def prepare(work: Work) -> Run:
     if not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
         raise CannotDoError(f"finds no C++ compiler ({', '.join(COMPILERS)})")
     begin(work.network, work.many)
-    return run_of(work, torch.compile(update_of(work)))
+    return run_of(work, torch.compile(update_of(work), dynamic=False))
 
 
 def arithmetic() -> str:
