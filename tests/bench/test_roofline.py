@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -160,8 +161,9 @@ def test_small_batches_are_held_against_the_best(roofline: Roofline) -> None:
     first = data[data["batch_size"] == 1].set_index(drawings.WAY)["relative"]
     steps, ahead = (f"{first['batchbench', 1, way]:.1f}" for way in (False, True))
     title = drawings.small_batches_title(data)
-    assert title.startswith("64-32-10 trained per sample: a sample takes NumPy 1")
-    assert f"batchbench step by step {steps} and batchbench with look-ahead {ahead} times" in title
+    assert title.startswith("64-32-10 trained per sample: NumPy takes 1")
+    assert f", batchbench step by step {steps} and with look-ahead {ahead} times as long" in title
+    assert len(textwrap.wrap(title, int(draw.HERO * 10.5))) <= 3
 
 
 def test_the_title_of_the_roofline_has_its_numbers(roofline: Roofline) -> None:

@@ -86,13 +86,12 @@ def small_batches_title(data: pd.DataFrame) -> str:
         for program in dict.fromkeys(data["program"])
         if program != OURS
     ]
-    told += [
-        f"batchbench {how} {words.number(rows[OURS, 1, ahead])}"
-        for how, ahead in (("step by step", False), ("with look-ahead", True))
-    ]
+    told.append(f"batchbench step by step {words.number(rows[OURS, 1, False])}")
+    first, *others = [*told, f"with look-ahead {words.number(rows[OURS, 1, True])}"]
+    name, number = first.rsplit(maxsplit=1)
     return (
-        f"{_trained(data)}: a sample takes {words.join(told)} times as long as at the same "
-        "program's best batch size"
+        f"{_trained(data)}: {words.join([f'{name} takes {number}', *others])} times as long for a "
+        "sample as at its best batch size"
     )
 
 
