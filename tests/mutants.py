@@ -54,6 +54,7 @@ ENGINES = "tests/kernels/test_engines.py::"
 RULES = "tests/kernels/test_rules.py::"
 BITS = "tests/kernels/test_stability_of_bits.py::"
 TRAIN = "tests/kernels/test_train.py::"
+PEERS = "tests/bench/test_peers.py::"
 
 GRADIENTS = [
     Mutant(
@@ -507,7 +508,39 @@ ROOFLINE = [
     ),
 ]
 
-MUTANTS = [*GRADIENTS, *UNROLLED, *LOSSES, *UPDATES, *CALLS, *STUDIES, *ROOFLINE]
+SIDE_BY_SIDE = [
+    Mutant(
+        "ratio of medians for the median of ratios",
+        "bench/analysis/standings.py",
+        "median_interval(times[program] / times[best] if best else [])",
+        "median_interval(times[program] / times[best].median() if best else [])",
+        (PEERS + "test_ratios_are_taken_round_by_round",),
+    ),
+    Mutant(
+        "our engine counted among the peers",
+        "bench/analysis/standings.py",
+        "if name in PEERS and name != OURS",
+        "if name in PEERS",
+        (PEERS + "test_the_best_peer_is_neither_ours_nor_the_users",),
+    ),
+    Mutant(
+        "an own kernel looked at in its first run alone",
+        "bench/speed/side_by_side.py",
+        "dict.fromkeys((0, len(starts) - 1))",
+        "dict.fromkeys((0,))",
+        (PEERS + "test_the_reference_is_reached_by_ours_alone",),
+    ),
+    Mutant(
+        "programs compared whatever they end at",
+        "bench/speed/seconds.py",
+        "if not (apart := distance(params, ours, start)) < AGREEMENT:",
+        "if (apart := distance(params, ours, start)) < 0:",
+        (PEERS + "test_a_program_that_ends_elsewhere_is_named",),
+    ),
+]
+MUTANTS = [
+    *GRADIENTS, *UNROLLED, *LOSSES, *UPDATES, *CALLS, *STUDIES, *ROOFLINE, *SIDE_BY_SIDE,
+]  # fmt: skip
 
 
 class UnexpectedError(Exception):

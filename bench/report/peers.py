@@ -272,11 +272,13 @@ def terminal_summary(measured: Measured) -> str:
     lines += ["", f"{words.sentence(roofs_told(rounds))}."]
     if told := left_out_told(measured.left_out):
         lines += ["Not compared:", *(f"  {one}" for one in told)]
-    lines.append("Products by:")
+    lines.append(
+        "Versions, what computes the products, and what starts took, which no time contains:"
+    )
     for row in program_rows(measured, standings(rounds)):
-        about = f"{row['version']}, {row['products by']}".strip(", ")
+        about = [row["version"], row["products by"], row["starts took"]]
         cores = "" if row["cores"] == ONE else " on all cores"
-        lines.append(f"  {row['program']}{cores}: {about}")
+        lines.append(f"  {row['program']}{cores}: {', '.join(filter(None, about))}")
     return "\n".join(lines)
 
 
