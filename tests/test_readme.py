@@ -53,6 +53,7 @@ SMALLER = {
     "batchbench study xor": "batchbench study xor --dry-run",
     "batchbench study mistakes": "batchbench study mistakes --seeds 3 --batch-sizes 1,32",
     "batchbench study all": "batchbench study all --dry-run",  # test_all.py runs it
+    "batchbench peers": "batchbench peers --case xor --batch-sizes 4 --programs NumPy --rounds 1",
     "batchbench calibrate": "batchbench calibrate --simulations 20 --only shares",
 }
 
@@ -291,6 +292,12 @@ def test_verdicts_are_those_of_the_reference(name: str, rows: Callable[[], list[
     pattern = rf"<!-- {name} -->\n(.*?)<!-- /{name} -->"
     (table,) = re.findall(pattern, README, flags=re.DOTALL)
     assert table.splitlines() == rows()
+
+
+def test_times_of_programs_are_those_of_the_reference() -> None:
+    """The README's tables of programs side by side are those of the reference run, as written."""
+    (tables,) = re.findall("<!-- peers -->\n(.*?)<!-- /peers -->", README, flags=re.DOTALL)
+    assert tables == (REFERENCE / "peers" / "peers.md").read_text("utf-8")
 
 
 def test_the_main_finding_is_that_of_the_reference() -> None:
