@@ -127,24 +127,32 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
     all, or mistakes (in averaging a batch); FILE a table (CSV, perhaps gzipped, or Parquet), which
     needs --target.
     """
-    from bench.all_problems import PROBLEMS, study_all
+    from bench.study import ALL
     from bench.study import dry_run as look
     from bench.study import study as run_study
 
     given = {option: value for option, value in options.items() if value is not None}
-    if dry_run:
-        more: dict[str, Any] = {"compare_rules": True} if subject == "all" else {}
-        for one in PROBLEMS if subject == "all" else [subject]:
-            click.echo(look(one, **given | more))
-    elif subject == "all":
-        done = study_all(finished=tell, **given)
-        tell(done)
-        if failed := done.record["failed"]:
-            raise RuntimeError(
-                f"no results of {', '.join(failed)}: study each by its name to see why"
-            )
+    if subject == ALL:
+        study_of_all(dry_run, given)
+    elif dry_run:
+        click.echo(look(subject, **given))
     else:
         tell(run_study(subject, **given))
+
+
+def study_of_all(dry_run: bool, given: dict[str, Any]) -> None:
+    """Study all problems and compare them, or tell what is planned."""
+    from bench.all_problems import PROBLEMS, study_all
+    from bench.study import dry_run as look
+
+    if dry_run:
+        for one in PROBLEMS:
+            click.echo(look(one, **given | {"compare_rules": True}))
+        return
+    done = study_all(finished=tell, **given)
+    tell(done)
+    if failed := done.record["failed"]:
+        raise RuntimeError(f"no results of {', '.join(failed)}: study each by its name to see why")
 
 
 def tell(done: Study) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import report, view
+from bench import view
 from bench.analysis.analyse import analyse
 from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
@@ -29,8 +29,6 @@ from bench.options import Options, arms
 from bench.populations import Populations, train_variants
 from bench.problems import PROBLEMS, Problem, load_problem, with_options
 from bench.problems.table import TableOptions, describe, load_table
-from bench.report import figures
-from bench.report.figures.spec import FigureSpec
 from bench.rounds import Clock, Rounds
 from bench.speed.seconds import GIVEN, given_cost, installed, measure_powers, measure_seconds
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
@@ -45,6 +43,8 @@ from bench.stages import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bench.report.figures.spec import FigureSpec
 
 # Examples after which a run on an own table ends, at the next whole epoch: a million rows are not
 # looked at thirty times
@@ -333,6 +333,8 @@ def publish(
     training: Training, populations: Populations | None, evidence: Evidence, settings: Options
 ) -> Study:
     """Write the study's files; put them, when all are there, in place of an earlier study's."""
+    from bench import report  # which imports Matplotlib
+
     store, name = training.store, training.problem.name
     folder = store.new_view(name)
     try:
@@ -365,8 +367,6 @@ class Study:
         Where the folder holds no study.
     """
 
-    figure_specs: Mapping[str, FigureSpec] = figures.FIGURES
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.record: dict[str, Any] = view.read_json(folder / "study.json")
@@ -377,6 +377,13 @@ class Study:
     def terminal_summary(self) -> str:
         """Return the answer in a few lines of plain text."""
         return str(self.record["answer"])
+
+    @property
+    def figure_specs(self) -> Mapping[str, FigureSpec]:
+        """The figures that there may be, by name."""
+        from bench.report import figures  # which imports Matplotlib
+
+        return figures.FIGURES
 
     @property
     def report(self) -> Path:
@@ -442,14 +449,16 @@ class Study:
         InputError
             For a name that is no figure of this study; the message lists them.
         """
+        from bench.report.figures import draw  # which imports Matplotlib
+
         path = self.folder / "figures" / f"{name}.csv"
         if not path.exists():
             names = sorted(known.stem for known in path.parent.glob("*.csv"))
             raise InputError(f"unknown figure {name!r}: this study has {', '.join(names)}")
         data, spec = pd.read_csv(path), self.figure_specs[name]
-        with figures.draw.style(name):
+        with draw.style(name):
             figure = spec.figure(data)
-            figures.draw.write_title(figure, spec.title(data))
+            draw.write_title(figure, spec.title(data))
         return figure
 
 

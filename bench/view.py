@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import kernels
-from bench import report
 from bench.analysis.evidence import Evidence
 from bench.analysis.outcomes import CAUSES
 from bench.errors import InputError
@@ -123,6 +122,8 @@ def write(
     evidence.seconds.to_csv(folder / "seconds.csv", index=False)
     write_tables(folder, evidence)
     write_json(folder / "claims.json", evidence.claims)
+    from bench import report  # which imports Matplotlib
+
     report.write(evidence, folder, facts(record))
     write_json(folder / "study.json", record)
 
@@ -131,6 +132,8 @@ def study_record(
     training: Training, populations: Populations | None, evidence: Evidence, settings: Options
 ) -> dict[str, Any]:
     """Return the content of study.json: everything needed to run the study again."""
+    from bench import report
+
     problem = training.problem
     trainings = [*training.all_rules(), *(populations.trainings if populations else ())]
     keys = [block.key(problem) for block in training.pilot]

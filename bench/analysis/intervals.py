@@ -11,8 +11,9 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy  # which loads scipy.stats, a third of a second, on first use
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 TAIL = 0.025  # each side of a 95% interval
@@ -78,7 +79,7 @@ def effective_size(shares: Floats, sizes: Floats) -> float:
     between = m / (m - 1) * float((residual**2).sum()) / n**2
     alone = p * (1.0 - p) / n
     effect = between / alone if alone > 0 else 1.0
-    few = stats.t.ppf(1.0 - TAIL, n - 1.0) / stats.t.ppf(1.0 - TAIL, m - 1.0)
+    few = scipy.stats.t.ppf(1.0 - TAIL, n - 1.0) / scipy.stats.t.ppf(1.0 - TAIL, m - 1.0)
     return float(min(n, n / max(effect, TIE) * few**2))
 
 
@@ -134,7 +135,7 @@ def median_ranks(n: int) -> tuple[int, int]:
     Exact: P(fewer than `low` of n values lie below the median) = P(Binomial(n, 1/2) < low) <= .025
     (David & Nagaraja 2003, section 7.1).
     """
-    low = int(stats.binom.ppf(TAIL, n, 0.5)) if n else 0
+    low = int(scipy.stats.binom.ppf(TAIL, n, 0.5)) if n else 0
     return low, n + 1 - low
 
 
@@ -218,7 +219,7 @@ def percentile_interval(value: float, drawn: Floats, n: int, *, reflected: bool 
     """
     if n < LEAST:
         return Estimate(value, -np.inf, np.inf, n, identified=False)
-    tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1.0 - TAIL, n - 1))
+    tail = scipy.stats.norm.cdf(-np.sqrt(n / (n - 1)) * scipy.stats.t.ppf(1.0 - TAIL, n - 1))
     unknown = np.isnan(drawn)
     low = np.quantile(np.where(unknown, -np.inf, drawn), tail, method="lower")
     high = np.quantile(np.where(unknown, np.inf, drawn), 1.0 - tail, method="higher")
@@ -298,7 +299,7 @@ def signed_rank(ratios: Floats) -> float:
         return 1.0
     tied = np.any(d == 0.0) or len(np.unique(np.abs(d))) < len(d)
     method: Literal["approx", "exact"] = "approx" if tied else "exact"
-    return float(stats.wilcoxon(d, zero_method="pratt", method=method).pvalue)
+    return float(scipy.stats.wilcoxon(d, zero_method="pratt", method=method).pvalue)
 
 
 def difference_interval(a: Estimate, b: Estimate, correlation: float = 0.0) -> Estimate:

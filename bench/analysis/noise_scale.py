@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy  # which loads scipy.stats on first use
 from numpy.typing import NDArray
-from scipy import stats
 
 from bench.analysis.intervals import TAIL
 from bench.analysis.noise import Samples, States, samples_at
@@ -189,7 +189,7 @@ def interval(moments: Moments, value: float, weights: Floats) -> tuple[float, fl
         t = (drawn - truth) / errors
     unknown = ~np.isfinite(t)  # counts against both bounds
     carriers = squares.sum() ** 2 / (squares**2).sum()
-    student = stats.t.ppf(1.0 - TAIL, max(carriers - 1.0, 1.0))
+    student = scipy.stats.t.ppf(1.0 - TAIL, max(carriers - 1.0, 1.0))
     least = np.quantile(np.where(unknown, -np.inf, t), TAIL, method="lower")
     most = np.quantile(np.where(unknown, np.inf, t), 1.0 - TAIL, method="higher")
     return (

@@ -29,7 +29,8 @@ from kernels.unrolled import SmallNetwork, small_network
 # results that wait for it stay few
 AHEAD = 2
 POLL_SECONDS = 0.2
-TOLD_SECONDS = 2.0  # compiling that takes longer is told
+TOLD_SECONDS = 2.0  # compiling that takes longer is told, from then on
+COMPILING = "Compiling the kernels, which takes up to a minute and is done once."
 
 Coded = tuple[str, bytes]
 
@@ -157,7 +158,12 @@ def compile_kernels(problem: Problem, rule: str, progress: Reporter) -> float:
         return 0.0
     few = {name: getattr(problem, name)[:8] for name in ("X_train", "y_train", "X_test", "y_test")}
     began = perf_counter()
-    run_block(replace(problem, **few), Block(rule, 8, (0.01,), 0, 1, problem.population))
+    notice = threading.Timer(TOLD_SECONDS, progress.say, [COMPILING])
+    notice.start()
+    try:
+        run_block(replace(problem, **few), Block(rule, 8, (0.01,), 0, 1, problem.population))
+    finally:
+        notice.cancel()
     seconds = perf_counter() - began
     _compiled.add(code)
     if seconds > TOLD_SECONDS:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import InputError
+from bench.problems.keep import kept
 from bench.problems.prepare import split, standardize
 from bench.problems.problem import Problem
 from bench.problems.xor import notes, xor
@@ -79,14 +80,17 @@ def _load(name: str, **options: Any) -> Any:
     return getattr(datasets, f"load_{name}")(**options)
 
 
-PROBLEMS: dict[str, Callable[[], Problem]] = {
-    "notes": notes,
-    "xor": xor,
+OF_SCIKIT_LEARN: dict[str, Callable[[], Problem]] = {
     "digits": partial(_classes, "digits", "Handwritten digits", 32),
     "iris": partial(_classes, "iris", "Iris flowers", 32),
     "wine": partial(_classes, "wine", "Wine cultivars", 32),
     "breast_cancer": partial(_classes, "breast_cancer", "Breast cancer biopsies", 32),
     "diabetes": _diabetes,
+}
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "notes": notes,
+    "xor": xor,
+    **{name: partial(kept, name, make) for name, make in OF_SCIKIT_LEARN.items()},
 }
 
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
+import scipy  # which loads scipy.optimize on first use
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 import bench
 from bench.errors import InputError
@@ -179,7 +179,7 @@ def linear_cost(
 ) -> tuple[float, float]:
     """(c0, c1) of seconds = c0 + c1 B: least squares of relative errors, neither below 0."""
     columns = np.column_stack([1.0 / seconds, batch_sizes / seconds])
-    (c0, c1), _ = nnls(columns, np.ones(len(seconds)))
+    (c0, c1), _ = scipy.optimize.nnls(columns, np.ones(len(seconds)))
     return float(c0), float(c1)
 
 

@@ -60,7 +60,7 @@ def single_meanwhile() -> Iterator[None]:
 
 def nothing_compiled() -> bool:
     """Whether no kernel is kept on disk yet, but could be."""
-    return CACHE_FOLDER is not None and not any(CACHE_FOLDER.iterdir())
+    return CACHE_FOLDER is not None and not any(CACHE_FOLDER.rglob("*.nbi"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_study import made_up_seconds
 
 import bench
-from bench import all_problems, cli, view
+from bench import all_problems, cli, report
 from bench import study as module
 from bench.all_problems import Comparison, results_of, study_all
 from bench.analysis import literature
@@ -66,7 +66,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, told: Told) -> Comparison:
     """Return two small studies, compared."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "measure_seconds", made_up_seconds)
-        patch.setattr(view.report, "write", plain_page)
+        patch.setattr(report, "write", plain_page)
         patch.setattr(rules, "COMPARED", ("sgd", "momentum"))
         out = tmp_path_factory.mktemp("out")
         return study_all(progress=told, problems=NAMES, out=out, **SMALL)

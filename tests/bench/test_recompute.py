@@ -10,6 +10,7 @@ import pytest
 from test_study import made_up_seconds
 
 import bench
+from bench import report
 from bench import study as module
 from bench.experiments.progress import Silent
 
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small study of iris whose rates are found, with runs that fail and claims of all kinds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "measure_seconds", made_up_seconds)
-        patch.setattr(module.view.report, "write", lambda *_: None)
+        patch.setattr(report, "write", lambda *_: None)
         out = tmp_path_factory.mktemp("out")
         return bench.study("iris", out=out, hidden=(4,), **SMALL).folder
 
@@ -51,7 +52,7 @@ def test_populations_come_out_again(tmp_path: Path) -> None:
     """Shares of XOR networks that learn, and their differences, agree to nine digits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "measure_seconds", made_up_seconds)
-        patch.setattr(module.view.report, "write", lambda *_: None)
+        patch.setattr(report, "write", lambda *_: None)
         given = SMALL | {"seeds": 6, "batch_sizes": ("full",), "learning_rates": (0.1, 0.3)}
         done = bench.study("notes", out=tmp_path, **given)
     claims = json.loads((done.folder / "claims.json").read_text())

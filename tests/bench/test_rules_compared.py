@@ -13,7 +13,7 @@ from example_evidence import Run, example_evidence, synthetic_outcomes
 from test_study import SMALL, made_up_seconds
 
 import bench
-from bench import stages, view
+from bench import report, stages
 from bench import study as module
 from bench.analysis.claims.rules import half_life, momentum
 from bench.analysis.evidence import Evidence
@@ -251,7 +251,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> module.Study:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "measure_seconds", made_up_seconds)
-        patch.setattr(view.report, "write", plain_page)
+        patch.setattr(report, "write", plain_page)
         patch.setattr(rules, "COMPARED", ("sgd", "momentum", "adam", ADAM_HALF_LIFE))
         options = SMALL | {"seeds": 6, "compare_rules": True}
         return bench.study("iris", out=tmp_path_factory.mktemp("out"), **options)

@@ -302,3 +302,42 @@ def test_nothing_to_do_is_silent(tmp_path: Path) -> None:
             raise AssertionError
 
     run_blocks(IRIS, [], Store(tmp_path), 1, Loud())
+
+
+class Told(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Keep the sentence."""
+        self.said.append(message)
+
+
+def test_compiling_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where compiling takes long that is said before it ends, and then how long it took."""
+    told, before = Told(), []
+
+    def slow(*_: object) -> None:
+        while not told.said:
+            time.sleep(0.01)
+        before.extend(told.said)
+
+    monkeypatch.setattr(run, "run_block", slow)
+    monkeypatch.setattr(run, "_compiled", set())
+    monkeypatch.setattr(run, "TOLD_SECONDS", 0.01)
+    run.compile_kernels(IRIS, "sgd", told)
+    assert before == [run.COMPILING]
+    assert [sentence[:21] for sentence in told.said[1:]] == ["Kernels were compiled"]
+
+
+def test_a_small_network_is_compiled_beside_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XOR's networks each have code of their own, which is compiled once before workers start."""
+    shapes = []
+    monkeypatch.setattr(run, "run_block", lambda problem, _: shapes.append(problem.network))
+    monkeypatch.setattr(run, "_compiled", set())
+    wider = replace(NOTES, network=replace(NOTES.network, widths=(2, 3, 1)))
+    for problem in (IRIS, NOTES, IRIS, wider, NOTES, wider):
+        run.compile_kernels(problem, "sgd", Silent())
+    assert shapes == [IRIS.network, NOTES.network, wider.network]

@@ -21,7 +21,7 @@ import pytest
 from example_evidence import example_evidence
 
 import bench
-from bench import stages, view
+from bench import report, stages, view
 from bench import study as module
 from bench.errors import InputError
 from bench.experiments import Block, plan, run
@@ -76,7 +76,7 @@ def plain_page(monkeypatch: pytest.MonkeyPatch) -> None:
     def write(evidence: object, folder: Path, about: object) -> None:  # noqa: ARG001
         (folder / "report.html").write_text("<title>page</title>")
 
-    monkeypatch.setattr(view.report, "write", write)
+    monkeypatch.setattr(report, "write", write)
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_a_failing_report_leaves_the_earlier_study(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(view.report, "write", full)
+    monkeypatch.setattr(report, "write", full)
     with pytest.raises(InputError, match="No space left on device"):
         bench.study("iris", out=tmp_path, **SMALL | {"seeds": 5})
     assert contents(bench.load(tmp_path / "iris")) == first
