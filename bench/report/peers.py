@@ -276,7 +276,8 @@ def terminal_summary(measured: Measured) -> str:
         "Versions, what computes the products, and what starts took, which no time contains:"
     )
     for row in program_rows(measured, standings(rounds)):
-        about = [row["version"], row["products by"], row["starts took"]]
+        start = row["starts took"] and f"starts {row['starts took']}"
+        about = [row["version"], row["products by"], start]
         cores = "" if row["cores"] == ONE else " on all cores"
         lines.append(f"  {row['program']}{cores}: {', '.join(filter(None, about))}")
     return "\n".join(lines)

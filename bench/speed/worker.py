@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 from traceback import extract_tb
 from typing import Literal
@@ -39,6 +40,7 @@ EPOCH_SECONDS = 0.03  # a pass of an epoch may take, where a pass is to be one
 PEAK_SECONDS = 0.01
 SGEMM_CALLS = 3
 ATTEMPTS = 20  # to get a positive time
+TOLD = 300  # letters of an exception, at most: compilers tell pages
 
 Outcome = Literal["done", "cannot do", "failed"]
 
@@ -183,13 +185,16 @@ def _checked(params: Params, work: Work) -> Params:
 
 def blas() -> str:
     """Name, version and architecture of the BLAS libraries in this process, as they chose it."""
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    told = [
-        f"{x['internal_api']} {x['version']} {x.get('architecture', '')}, "
-        f"{x['num_threads']} thread{'s' if x['num_threads'] != 1 else ''}"
-        for x in found
-    ]
-    return "; ".join(dict.fromkeys(told))
+    told = []
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            n = library["num_threads"]
+            owner = Path(library["filepath"]).parent.name.split(".")[0]  # numpy.libs, scipy.libs
+            told.append(
+                f"{library['internal_api']} {library['version']} "
+                f"{library.get('architecture', '')} of {owner}, {n} thread{'s' * (n != 1)}"
+            )
+    return "; ".join(sorted(told))
 
 
 def answer(trainer: Trainer, request: str, value: object) -> tuple[Outcome, object]:
@@ -199,7 +204,8 @@ def answer(trainer: Trainer, request: str, value: object) -> tuple[Outcome, obje
     except CannotDoError as error:
         return "cannot do", str(error)
     except Exception as error:  # of a library: told by the process that asks
-        return "failed", f"failed with {type(error).__name__}: {error}{_place(trainer, error)}"
+        told = " ".join(str(error).split())[:TOLD]
+        return "failed", f"failed with {type(error).__name__}: {told}{_place(trainer, error)}"
 
 
 def _place(trainer: Trainer, error: Exception) -> str:

@@ -85,7 +85,7 @@ def _lines(axes: Axes, data: pd.DataFrame) -> None:
 def _panels(data: pd.DataFrame, narrow: bool, width: float, height: float) -> Figure:
     """A panel a case."""
     cases: Sequence[str] = list(dict.fromkeys(data["case"]))
-    margins = draw.Margins(left=0.62, right=1.22, top=0.58, bottom=0.52)
+    margins = draw.Margins(left=0.8, right=1.22, top=0.58, bottom=0.52)
     figure, axes = draw.panels(
         len(cases), narrow=narrow, height=height, margins=margins, width=width
     )

@@ -89,5 +89,6 @@ def run_of(work: Work, update: Update) -> Run:
 
 
 def instructions() -> str:
-    """The vector instructions that PyTorch chose."""
-    return f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread(s)"
+    """The vector instructions that PyTorch chose, and its threads."""
+    threads = torch.get_num_threads()
+    return f"{torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' * (threads != 1)}"
