@@ -1,4 +1,7 @@
-"""The backward pass of a chunk of samples: deltas layer by layer and the averaged gradient."""
+"""The backward pass of a chunk of samples: deltas layer by layer, and what becomes of gradients.
+
+Either they are added up (`add_...`), or the parameters take a rule's step at once (`step_...`).
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,9 @@ from kernels.forward import layer_rows, left_rows, weight_rows
 from kernels.jit import inner, overload
 from kernels.layout import BlockLayout
 from kernels.losses import block_deltas, single_deltas
-from kernels.product import (
-    Vectors,
-    add_outer,
-    add_product,
-    add_product_and_update,
-    transposed,
-)
+from kernels.product import Vectors, add_outer, add_product, transposed
+from kernels.steps import step_back_through, step_with_outer, step_with_product
+from kernels.updates import take
 from kernels.vector import fma, lanes, load, splat, store
 
 
@@ -82,31 +81,6 @@ def deltas(layout: Any, P: Any, work: Any, span: Any, scale: Any, poison: Any) -
 
 
 @inner
-def step_back(layout: Any, P: Any, work: Any, sample: int) -> None:
-    """B2 to B4 for one sample whose output delta is there: layers behind the first are updated.
-
-    The same as `deltas` and `add_gradient_behind_first`, in one pass over each layer's weights.
-    """
-    A, D = work.A, work.D
-    for layer in range(layout.units.size - 1, 0, -1):
-        n_units, n_inputs = layout.units[layer], layout.inputs[layer]
-        columns = layout.columns[layer - 1]
-        below = layer_rows(layout, layer - 1, D, sample)
-        inputs = layer_rows(layout, layer - 1, A, sample)
-        _zero_rows(D, below.start, below.start + below.row)
-        W, above = _right_factor(layout, layer, P), left_rows(layout, layer, D, sample)
-        add_product_and_update(below, above, W, inputs, columns, n_units)
-        times_derivative(layout.activation, A, D, below.start, below.start + below.row)
-        delta = layer_rows(layout, layer, D, sample)
-        if layout.transposed.size:  # W^T above was the copy
-            left = transposed(left_rows(layout, layer - 1, A, sample))
-            add_outer(
-                weight_rows(layout, layer, P), left, delta, n_inputs, layout.columns[layer], 1
-            )
-        add_bias_gradient(layout, layer, P, delta, 1)
-
-
-@inner
 def add_layer_gradient(layout: Any, layer: int, T: Any, inputs: Any, D: Any, span: Any) -> None:
     """B3, B4: add the sum over samples of delta_i a_j and of delta_i to W and b of target T."""
     first, count = span
@@ -140,3 +114,64 @@ def add_gradient_behind_first(layout: Any, T: Any, work: Any, span: Any) -> None
             delta = transposed(left_rows(layout, layer, work.D, first))
             below = layer_rows(layout, layer - 1, work.A, first)
             add_outer(copy, delta, below, layout.units[layer], columns, count)
+
+
+@inner
+def step_with_bias(layout: Any, layer: int, step: Any, P: Any, delta: Any, count: int) -> None:
+    """B4: b of a layer takes a step with the sum of `count` rows of delta."""
+    one = splat(P, 1.0)
+    for j in range(0, layout.columns[layer] * lanes(P), lanes(P)):
+        g = load(delta.data, delta.start + j)
+        for s in range(1, count):
+            g = g + load(delta.data, delta.start + s * delta.row + j)
+        take(step, P, layout.biases[layer] + j, g, one)
+
+
+@inner
+def step_back(layout: Any, step: Any, P: Any, work: Any, sample: int) -> None:
+    """B2 to B4 for one sample whose output delta is there, its own batch.
+
+    Deltas go down, and every layer behind the first takes its step, in one pass over its weights.
+    """
+    A, D = work.A, work.D
+    for layer in range(layout.units.size - 1, 0, -1):
+        delta = layer_rows(layout, layer, D, sample)
+        below = layer_rows(layout, layer - 1, D, sample)
+        inputs = layer_rows(layout, layer - 1, A, sample)
+        shape = (layout.columns[layer - 1], layout.units[layer])
+        W = _right_factor(layout, layer, P)
+        step_back_through(step, W, left_rows(layout, layer, D, sample), inputs, below, shape)
+        times_derivative(layout.activation, A, D, below.start, below.start + below.row)
+        if layout.transposed.size:  # what was walked through was the copy
+            left = transposed(left_rows(layout, layer - 1, A, sample))
+            shape = (layout.columns[layer], layout.inputs[layer])
+            step_with_outer(step, weight_rows(layout, layer, P), left, delta, shape)
+        step_with_bias(layout, layer, step, P, delta, 1)
+
+
+@inner
+def step_with_layer(
+    layout: Any, layer: int, step: Any, P: Any, inputs: Any, work: Any, span: Any
+) -> None:
+    """B3, B4: W and b of a layer take a step with the gradient of a batch in work.D."""
+    first, count = span
+    delta = layer_rows(layout, layer, work.D, first)
+    shape = (layout.inputs[layer], layout.columns[layer], count)
+    W = weight_rows(layout, layer, P)
+    step_with_product(step, W, transposed(inputs), delta, shape, work.tile)
+    step_with_bias(layout, layer, step, P, delta, count)
+
+
+@inner
+def step_behind_first(layout: Any, step: Any, P: Any, work: Any, span: Any) -> None:
+    """`step_with_layer` for all layers but the first, and for their transposed copies."""
+    first, count = span
+    for layer in range(1, layout.units.size):
+        inputs = left_rows(layout, layer - 1, work.A, first)
+        step_with_layer(layout, layer, step, P, inputs, work, span)
+        if layout.transposed.size:
+            delta = transposed(left_rows(layout, layer, work.D, first))
+            below = layer_rows(layout, layer - 1, work.A, first)
+            shape = (layout.units[layer], layout.columns[layer - 1], count)
+            W = _right_factor(layout, layer, P)
+            step_with_product(step, W, delta, below, shape, work.tile)

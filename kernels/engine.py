@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.epoch import Data
-from kernels.forward import Work
+from kernels.arrays import Data, Work
 from kernels.layout import (
     CHUNK,
     Packing,
@@ -19,6 +18,7 @@ from kernels.layout import (
     single_packing,
 )
 from kernels.network import FloatArray, Network
+from kernels.steps import TILE_VECTORS
 
 
 def choose_packing(network: Network, dtype: np.dtype[Any], *, many: bool) -> Packing:
@@ -45,8 +45,13 @@ def make_data(packing: Packing, X: FloatArray, targets: FloatArray) -> Data:
     return Data(samples, answers, len(X), X.shape[1], targets.shape[1])
 
 
-def make_work(packing: Packing, data: Data, *, gradient: bool) -> Work:
-    """Scratch of one thread; the gradient has room only where it is accumulated."""
+def make_work(
+    packing: Packing, data: Data, *, gradient: bool = False, weights: FloatArray | None = None
+) -> Work:
+    """Scratch of one thread; the gradient has room only where it is accumulated.
+
+    `weights` are those of `updates.look_ahead_weights`, where the rule needs them.
+    """
     dtype = data.X.dtype
     return Work(
         X=aligned_zeros(CHUNK * data.n_in, dtype),
@@ -56,6 +61,8 @@ def make_work(packing: Packing, data: Data, *, gradient: bool) -> Work:
         D=aligned_zeros(packing.activations, dtype),
         gram=aligned_zeros(CHUNK * CHUNK, dtype),
         G=aligned_zeros(packing.size if gradient else 0, dtype),
+        tile=aligned_zeros(TILE_VECTORS * packing.lanes, dtype),
+        weights=np.zeros(0, dtype) if weights is None else weights.astype(dtype).reshape(-1),
         scores=aligned_zeros(2 * packing.lanes, dtype),
     )
 

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernels.activations import activate
 from kernels.jit import inner, overload
 from kernels.layout import BlockLayout
 from kernels.product import Scalars, Vectors, add_product
 from kernels.vector import lanes, load, store
-
-
-class Work(NamedTuple):
-    """Scratch of one thread, overwritten by every chunk of at most K samples."""
-
-    X: Any  # (K * n_in,) inputs of the chunk
-    Y: Any  # (K * y_row,) targets of the chunk
-    y_row: int  # outputs, for one run padded to whole vectors
-    A: Any  # activations of every layer
-    D: Any  # scaled deltas of every layer
-    gram: Any  # (K * K,) inner products of the chunk's inputs, plus 1 for the bias
-    G: Any  # (size,) the averaged gradient, where it is accumulated
-    scores: Any  # (2 * lanes,) loss and correctness of one sample
 
 
 def hidden_rows(layout: Any, M: Any, start: int, stride: int) -> Any:
@@ -56,15 +43,22 @@ def weight_rows(layout: Any, layer: int, P: Any) -> Any:
 
 
 @inner
+def start_from_bias(layout: Any, layer: int, P: Any, A: Any, span: Any) -> None:
+    """The first term of z = b + W a, for the samples first .. first + count of a chunk."""
+    first, count = span
+    out = layer_rows(layout, layer, A, first)
+    for j in range(0, layout.columns[layer] * lanes(P), lanes(P)):
+        bias = load(P, layout.biases[layer] + j)
+        for s in range(count):
+            store(A, out.start + s * out.row + j, bias)
+
+
+@inner
 def forward_layer(layout: Any, layer: int, P: Any, A: Any, inputs: Any, span: Any) -> None:
     """F1: z = W a + b for the samples first .. first + count of a chunk, where inputs hold a."""
     first, count = span
     out = layer_rows(layout, layer, A, first)
-    step = lanes(P)
-    for j in range(0, layout.columns[layer] * step, step):
-        bias = load(P, layout.biases[layer] + j)
-        for s in range(count):
-            store(A, out.start + s * out.row + j, bias)
+    start_from_bias(layout, layer, P, A, span)
     add_product(
         out,
         inputs,

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 
 from kernels import checks
+from kernels.arrays import Data, Records, Sums
 from kernels.engine import choose_packing, make_data, make_work, scores_of
-from kernels.epoch import Data, Records, Sums, add_gradient, evaluate_runs, record
+from kernels.evaluation import add_gradient, evaluate_runs, record
 from kernels.layout import CHUNK, Packing, pack, unpack, unpack_lanes
 from kernels.network import FloatArray, Network
 

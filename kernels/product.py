@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 
 from kernels.instruction_set import REGISTERS
-from kernels.jit import called, inner, intrinsic, overload
+from kernels.jit import inner, intrinsic, overload
 from kernels.memory import element_pointer
 from kernels.vector import VectorType, splat_ir, vector_pointer
 
@@ -196,48 +196,6 @@ def chained_tile(rows: int, columns: int) -> Callable[..., None]:
     return add
 
 
-def _update_operation(columns: int) -> Callable[..., Any]:
-    """Make a step of `updating_tile`."""
-
-    @intrinsic
-    def add_and_update(typingctx: Any, t: Any, r: Any, A: Any, B: Any, k: Any) -> Any:
-        """t[j] + A[0, k] B[k, j], and B[k, j] += A[0, k] r[j]."""
-
-        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            sums, row = (cgutils.unpack_tuple(builder, tile) for tile in args[:2])
-            left = _Elements(context, builder, sig.args[2], args[2]).load(0, args[4])
-            b = _Elements(context, builder, sig.args[3], args[3])
-            out = []
-            for j in range(columns):
-                before = b.load(args[4], j)
-                out.append(b.vector.call(builder, "fma", left, before, sums[j]))
-                b.store(args[4], j, b.vector.call(builder, "fma", left, row[j], before))
-            return context.make_tuple(builder, sig.return_type, out)
-
-        return t(t, r, A, B, types.intp), generate
-
-    return add_and_update
-
-
-@cache
-def updating_tile(columns: int) -> Callable[..., None]:
-    """Make C += A B and B += A^T R, for one row of `columns` in C and R: B is walked through once.
-
-    Loads and stores of B, not arithmetic, are what such a product costs.
-    """
-    load_tile, *_, store_tile = _tile_operations(1, columns)
-    add_and_update = _update_operation(columns)
-
-    @inner
-    def add(C: Any, A: Any, B: Any, R: Any, depth: int) -> None:
-        t, r = load_tile(C), load_tile(R)
-        for k in range(depth):
-            t = add_and_update(t, r, A, B, k)
-        store_tile(C, t)
-
-    return add
-
-
 @intrinsic
 def at(typingctx: Any, M: Any, i: Any, j: Any) -> Any:
     """The matrix that begins at element (i, j) of another."""
@@ -247,6 +205,26 @@ def at(typingctx: Any, M: Any, i: Any, j: Any) -> Any:
         return builder.insert_value(args[0], m.offset(*args[1:]), 1)
 
     return M(M, types.intp, types.intp), generate
+
+
+@intrinsic
+def place(typingctx: Any, M: Any, i: Any, j: Any) -> Any:
+    """Where element (i, j) of a matrix begins in its memory."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _Elements(context, builder, sig.args[0], args[0]).offset(*args[1:])
+
+    return types.intp(M, types.intp, types.intp), generate
+
+
+@intrinsic
+def element(typingctx: Any, M: Any, i: Any, j: Any) -> Any:
+    """Element (i, j) of a matrix as a vector."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _Elements(context, builder, sig.args[0], args[0]).load(*args[1:])
+
+    return VectorType(M.types[0].dtype)(M, types.intp, types.intp), generate
 
 
 @intrinsic
@@ -349,24 +327,3 @@ def _choose_outer_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> A
             _outer_wide(C, A, B, m, n, depth)
 
     return add
-
-
-_row_4, _row_2, _row_1 = updating_tile(4), updating_tile(2), updating_tile(1)
-
-
-@called
-def add_product_and_update(C: Any, A: Any, B: Any, R: Any, n: int, depth: int) -> None:
-    """C += A B, with B as it was, and B += A^T R: C, R (1, n), A (1, depth), B (depth, n).
-
-    With delta as A, W^T as B and activations as R, this is a step back through a layer (B2) and the
-    layer's update by that sample (B3) in one pass over W.
-    """
-    j = 0
-    while j + 4 <= n:
-        _row_4(at(C, 0, j), A, at(B, 0, j), at(R, 0, j), depth)
-        j += 4
-    while j + 2 <= n:
-        _row_2(at(C, 0, j), A, at(B, 0, j), at(R, 0, j), depth)
-        j += 2
-    if j < n:
-        _row_1(at(C, 0, j), A, at(B, 0, j), at(R, 0, j), depth)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernels import checks
+from kernels.arrays import Data, Order, Runs, Sums
 from kernels.engine import (
     all_lost,
     choose_packing,
@@ -21,11 +22,13 @@ from kernels.engine import (
     read_only,
     scores_of,
 )
-from kernels.epoch import Data, Order, Runs, Schedule, Sums, evaluate_runs, schedule, train_runs
-from kernels.layout import Packing, aligned_copy, pack, pack_lanes, unpack, unpack_lanes
+from kernels.epoch import train_runs
+from kernels.evaluation import evaluate_runs
+from kernels.layout import CHUNK, Packing, aligned_copy, pack, pack_lanes, unpack, unpack_lanes
 from kernels.network import FloatArray, Network, sample_order
+from kernels.schedule import Schedule, schedule
 from kernels.unrolled import SmallNetwork, small_network, train_small_runs
-from kernels.updates import Rule
+from kernels.updates import Rule, look_ahead_weights
 
 GRID_STEP = 1.15  # of the standard grid; coarser grids ruin the intervals of times-to-target
 
@@ -382,7 +385,8 @@ def _train_groups(task: _Task, runs: Runs) -> _Trace:
     trace = _Trace(
         {name: np.zeros(shape) for name in task.scored}, np.ones(runs.rates.shape, np.bool_), []
     )
-    work = make_work(task.packing, task.data, gradient=not task.plan.direct)
+    weights = look_ahead_weights(task.rule, CHUNK)
+    work = make_work(task.packing, task.data, gradient=not task.plan.whole, weights=weights)
     at = 0
     for index, point in enumerate(task.points):
         at, seen = _advance(task, runs, work, at, int(point))
@@ -406,7 +410,7 @@ def _advance(task: _Task, runs: Runs, work: Any, at: int, point: int) -> tuple[i
     before it, and a copy goes on to the checkpoint. So checkpoints do not change a bit of a run.
     """
     m = task.order.m
-    chunk = task.plan.span if task.plan.direct else 1
+    chunk = task.plan.span if task.plan.whole else 1
     epoch, within = divmod(point, m)
     boundary = epoch * m + within // chunk * chunk
     if boundary > at:
@@ -414,7 +418,9 @@ def _advance(task: _Task, runs: Runs, work: Any, at: int, point: int) -> tuple[i
         at = boundary
     if point == at:
         return at, runs
-    copy = runs._replace(P=aligned_copy(runs.P), poison=aligned_copy(runs.poison))
+    copy = runs._replace(
+        P=aligned_copy(runs.P), slots=aligned_copy(runs.slots), poison=aligned_copy(runs.poison)
+    )
     _train_stretch(task, copy, work, (at, point))
     return at, copy
 

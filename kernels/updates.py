@@ -1,14 +1,19 @@
-"""Update rules: a rule is one named tuple of parameters and one step function in `STEPS`.
+"""Update rules: a rule is one named tuple of its parameters, and one step on a vector.
 
-A step changes the parameters P in place, given the averaged gradient G and the rule's own memory
-`slots` (n_slots * size,); `rates` holds the learning rate of each lane, `step` counts from 1. The
-formulas are those of `reference.py` (U1 to U4), on whole vectors.
+A step, made by `step_of`, holds what a rule needs to change any of the parameters P: constants of
+this step (`rates` holds the learning rate of each lane, `number` counts from 1) and the rule's own
+memory, which lies as P does. `take` then changes the vector that begins at P[at], whose averaged
+gradient is left * right, and says what it was and is. The formulas are those of `reference.py` (U1
+to U4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kernels.jit import inner, overload
 from kernels.memory import part
@@ -68,63 +73,218 @@ RULES: dict[str, Rule] = {
 }
 
 
-@inner
-def _sgd_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    eta = load(rates, 0)
-    for p in range(0, P.size, lanes(P)):
-        store(P, p, load(P, p) - eta * load(G, p))
+# --------------------------------------------------------------------------------------------------
+# A step of a rule, on one vector of parameters at a time: its constants, and where its memory is
+
+
+class DirectStep(NamedTuple):
+    """SGD where the gradient comes scaled by -eta already."""
+
+    unused: int = 0  # Numba knows no empty tuple of a name
+
+
+class StillStep(NamedTuple):
+    """No step."""
+
+    unused: int = 0
+
+
+class SGDStep(NamedTuple):
+    """The constant of `SGD`."""
+
+    eta: Any
+
+
+class MomentumStep(NamedTuple):
+    """Constants and memory of `Momentum`."""
+
+    eta: Any
+    beta: Any
+    velocity: Any
+
+
+class NesterovStep(NamedTuple):
+    """Constants and memory of `Nesterov`."""
+
+    eta: Any
+    beta: Any
+    velocity: Any
+
+
+class AdamStep(NamedTuple):
+    """Constants and memory of `Adam`, bias corrections (of one step) in eta and spread."""
+
+    eta: Any
+    beta1: Any
+    rest1: Any
+    beta2: Any
+    rest2: Any
+    spread: Any
+    epsilon: Any
+    first: Any
+    second: Any
 
 
 @inner
-def _momentum_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    eta, beta, velocity = load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size)
-    for p in range(0, P.size, lanes(P)):
-        v = fma(beta, load(velocity, p), load(G, p))
-        store(velocity, p, v)
-        store(P, p, load(P, p) - eta * v)
+def _sgd(rule: Any, P: Any, slots: Any, rates: Any, number: int) -> Any:
+    return SGDStep(load(rates, 0))
 
 
 @inner
-def _nesterov_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    eta, beta, velocity = load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size)
-    for p in range(0, P.size, lanes(P)):
-        g = load(G, p)
-        v = fma(beta, load(velocity, p), g)
-        store(velocity, p, v)
-        store(P, p, load(P, p) - eta * fma(beta, v, g))
+def _momentum(rule: Any, P: Any, slots: Any, rates: Any, number: int) -> Any:
+    return MomentumStep(load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size))
 
 
 @inner
-def _adam_step(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    first, second = part(slots, 0, P.size), part(slots, P.size, P.size)
-    beta1, beta2 = splat(P, rule.beta1), splat(P, rule.beta2)
-    rest1, rest2 = splat(P, 1.0 - rule.beta1), splat(P, 1.0 - rule.beta2)
-    # bias corrections, in float64 before the cast
-    eta = load(rates, 0) / splat(P, 1.0 - rule.beta1**step)
-    spread = splat(P, (1.0 - rule.beta2**step) ** -0.5)
-    epsilon = splat(P, rule.epsilon)
-    for p in range(0, P.size, lanes(P)):
-        g = load(G, p)
-        m = fma(beta1, load(first, p), rest1 * g)
-        v = fma(beta2, load(second, p), rest2 * (g * g))
-        store(first, p, m)
-        store(second, p, v)
-        store(P, p, load(P, p) - eta * m / fma(square_root(v), spread, epsilon))
+def _nesterov(rule: Any, P: Any, slots: Any, rates: Any, number: int) -> Any:
+    return NesterovStep(load(rates, 0), splat(P, rule.beta), part(slots, 0, P.size))
 
 
-STEPS: dict[type, Callable[..., None]] = {
-    SGD: _sgd_step,
-    Momentum: _momentum_step,
-    Nesterov: _nesterov_step,
-    Adam: _adam_step,
+@inner
+def _adam(rule: Any, P: Any, slots: Any, rates: Any, number: int) -> Any:
+    # bias corrections in float64 before the cast
+    return AdamStep(
+        eta=load(rates, 0) / splat(P, 1.0 - rule.beta1**number),
+        beta1=splat(P, rule.beta1),
+        rest1=splat(P, 1.0 - rule.beta1),
+        beta2=splat(P, rule.beta2),
+        rest2=splat(P, 1.0 - rule.beta2),
+        spread=splat(P, (1.0 - rule.beta2**number) ** -0.5),
+        epsilon=splat(P, rule.epsilon),
+        first=part(slots, 0, P.size),
+        second=part(slots, P.size, P.size),
+    )
+
+
+STEPS: dict[type, Callable[..., Any]] = {
+    SGD: _sgd,
+    Momentum: _momentum,
+    Nesterov: _nesterov,
+    Adam: _adam,
 }
 
 
-def update(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> None:
-    """One step of a rule on flat parameters P (size,), in place; `slots` are overwritten."""
+def step_of(rule: Any, P: Any, slots: Any, rates: Any, number: int) -> Any:
+    """Step `number` (from 1) of a rule on flat parameters P (size,), whose memory is `slots`."""
 
 
-@overload(update)
-def _update(rule: Any, P: Any, G: Any, slots: Any, rates: Any, step: int) -> Any:
-    rule_step = STEPS[rule.instance_class]
-    return lambda rule, P, G, slots, rates, step: rule_step(rule, P, G, slots, rates, step)
+@overload(step_of)
+def _step_of(rule: Any, P: Any, slots: Any, rates: Any, number: int) -> Any:
+    make = STEPS[rule.instance_class]
+    return lambda rule, P, slots, rates, number: make(rule, P, slots, rates, number)
+
+
+@inner
+def _take_none(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    return load(P, at), load(P, at)
+
+
+@inner
+def _take_direct(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    w = load(P, at)
+    new = fma(left, right, w)
+    store(P, at, new)
+    return w, new
+
+
+@inner
+def _take_sgd(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    w = load(P, at)
+    new = w - step.eta * (left * right)
+    store(P, at, new)
+    return w, new
+
+
+@inner
+def _take_momentum(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    w, v = load(P, at), fma(step.beta, load(step.velocity, at), left * right)
+    new = w - step.eta * v
+    store(step.velocity, at, v)
+    store(P, at, new)
+    return w, new
+
+
+@inner
+def _take_nesterov(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    w, g = load(P, at), left * right
+    v = fma(step.beta, load(step.velocity, at), g)
+    new = w - step.eta * fma(step.beta, v, g)
+    store(step.velocity, at, v)
+    store(P, at, new)
+    return w, new
+
+
+@inner
+def _take_adam(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    w, g = load(P, at), left * right
+    m = fma(step.beta1, load(step.first, at), step.rest1 * g)
+    v = fma(step.beta2, load(step.second, at), step.rest2 * (g * g))
+    new = w - step.eta * m / fma(square_root(v), step.spread, step.epsilon)
+    store(step.first, at, m)
+    store(step.second, at, v)
+    store(P, at, new)
+    return w, new
+
+
+TAKE: dict[type, Callable[..., Any]] = {
+    StillStep: _take_none,
+    DirectStep: _take_direct,
+    SGDStep: _take_sgd,
+    MomentumStep: _take_momentum,
+    NesterovStep: _take_nesterov,
+    AdamStep: _take_adam,
+}
+
+
+def take(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    """Take a step with the vector P[at], whose gradient is left * right: (before, after)."""
+
+
+@overload(take)
+def _take(step: Any, P: Any, at: int, left: Any, right: Any) -> Any:
+    take_one = TAKE[step.instance_class]
+    return lambda step, P, at, left, right: take_one(step, P, at, left, right)
+
+
+@inner
+def update(rule: Any, P: Any, G: Any, slots: Any, rates: Any, number: int) -> None:
+    """Take step `number` of a rule with all parameters P (size,), whose gradient is G."""
+    step, one = step_of(rule, P, slots, rates, number), splat(P, 1.0)
+    for p in range(0, P.size, lanes(P)):
+        take(step, P, p, load(G, p), one)
+
+
+# --------------------------------------------------------------------------------------------------
+# Look-ahead with a memory
+
+
+def look_ahead_weights(rule: Rule, n_batches: int) -> NDArray[np.float64]:
+    """How parameters after b batches follow from those before, for rules linear in the gradient.
+
+    With W and V at the start, and gradients g_1 .. g_b,
+
+        W_b = W - eta (carried[b] V + sum over q of kept[b - q] g_q)
+        V_b = power[b] V + sum over q of power[b - q] g_q
+
+    Unrolled from the rules: momentum keeps 1 + beta + .. + beta**(b - q) of a gradient, Nesterov
+    one term more.
+
+    Parameters
+    ----------
+    rule
+        `Momentum` or `Nesterov`; of any other, all weights are 0.
+    n_batches
+        The largest b.
+
+    Returns
+    -------
+    (3, n_batches + 1)
+        Rows power, kept, carried; columns 0 to n_batches.
+    """
+    if not isinstance(rule, Momentum | Nesterov):
+        return np.zeros((3, n_batches + 1))
+    power = rule.beta ** np.arange(n_batches + 1.0)
+    sums = np.cumsum(power)
+    if isinstance(rule, Momentum):
+        return np.stack([power, sums, sums - 1])
+    return np.stack([power, 1 + rule.beta * sums, rule.beta * (sums - 1)])

@@ -69,23 +69,58 @@ GRADIENTS = [
         "kernels/backward.py",
         "    store(poison, 0, sick)\n",
         """    store(poison, 0, sick)
-    for p in range(logits.start, logits.start + logits.row, step):
-        mean = zero
+    for p in range(logits.start, logits.start + logits.row, lanes(A)):
+        mean = splat(A, 0.0)
         for s in range(count):
-            mean = mean + load(D, p + s * logits.row) * splat(A, 1.0 / count)
+            mean = mean + load(work.D, p + s * logits.row) * splat(A, 1.0 / count)
         for s in range(count):
-            store(D, p + s * logits.row, mean)
+            store(work.D, p + s * logits.row, mean)
 """,
         (ENGINES + "test_averaging_the_errors_first_is_not_what_training_does",),
     ),
     Mutant(
         "delta from weights already updated",
-        "kernels/epoch.py",
-        "        add_gradient_behind_first(layout, T, work, (first, size))\n",
-        """        add_gradient_behind_first(layout, T, work, (first, size))
-        deltas(layout, P, work, (first, size), factor, poison)
+        "kernels/chunk.py",
+        "            add_gradient_behind_first(layout, P, work, (first, size))\n",
+        """            add_gradient_behind_first(layout, P, work, (first, size))
+            deltas(layout, P, work, (first, size), factor, poison)
 """,
+        (ENGINES + "test_look_ahead_is_the_step_by_step_loop[16-True-rule0-2-16-block]",),
+    ),
+    Mutant(
+        "delta from weights already updated (batch size 1)",
+        "kernels/steps.py",
+        "c0 = fma(left, take(step, P, place(W, k, j), left, r0)[0], c0)\n        store",
+        "c0 = fma(left, take(step, P, place(W, k, j), left, r0)[1], c0)\n        store",
         (ENGINES + "test_a_hidden_layer_is_trained_with_the_weights_before_the_update",),
+    ),
+    Mutant(
+        "the next sample meets weights of before the step",
+        "kernels/steps.py",
+        "after = take(step, W.data, place(W, k + 1, j), element(X, 0, k + 1), right)[1]",
+        "after = take(step, W.data, place(W, k + 1, j), element(X, 0, k + 1), right)[0]",
+        (ENGINES + "test_look_ahead_is_the_step_by_step_loop[18-False-rule4-1-16-block]",),
+    ),
+    Mutant(
+        "velocity forgotten by look-ahead",
+        "kernels/chunk.py",
+        "            _scale(work.D, velocity.start, stop, splat(P, carried[number]))\n",
+        "            _scale(work.D, velocity.start, stop, splat(P, 0.0))\n",
+        (ENGINES + "test_look_ahead_is_the_step_by_step_loop[18-True-rule3-2-16-block]",),
+    ),
+    Mutant(
+        "gradients of a chunk weighed alike in the velocity",
+        "kernels/chunk.py",
+        "minus_eta * splat(P, kept[age]), splat(P, power[age])",
+        "minus_eta * splat(P, kept[age]), splat(P, power[0])",
+        (ENGINES + "test_look_ahead_is_the_step_by_step_loop[18-True-rule3-2-23-block]",),
+    ),
+    Mutant(
+        "Nesterov looks ahead as momentum does",
+        "kernels/updates.py",
+        "return np.stack([power, 1 + rule.beta * sums, rule.beta * (sums - 1)])",
+        "return np.stack([power, sums, sums - 1])",
+        (RULES + "test_weights_of_look_ahead_are_the_rule_unrolled[rule1]",),
     ),
     Mutant(
         "ragged batch divided by B (look-ahead)",
@@ -98,7 +133,7 @@ GRADIENTS = [
         "ragged batch divided by B (summed up)",
         "kernels/epoch.py",
         "scale = splat(P, 1.0 / (batch_stop - t % m))",
-        "scale = splat(P, 1.0 / size)",
+        "scale = splat(P, 1.0 / plan.batch_size)",
         (TRAIN + "test_an_order_may_repeat_and_leave_out_samples[2-momentum-single]",),
     ),
     Mutant(
@@ -140,7 +175,7 @@ GRADIENTS = [
     ),
     Mutant(
         "Gram matrix without the bias's one",
-        "kernels/epoch.py",
+        "kernels/chunk.py",
         "work.gram[t * CHUNK + s] = product + 1",
         "work.gram[t * CHUNK + s] = product",
         (ENGINES + "test_look_ahead_is_the_step_by_step_loop",),
@@ -231,31 +266,35 @@ UPDATES = [
     Mutant(
         "wrong correction for beta2",
         "kernels/updates.py",
-        "(1.0 - rule.beta2**step) ** -0.5",
-        "(1.0 - rule.beta1**step) ** -0.5",
+        "(1.0 - rule.beta2**number) ** -0.5",
+        "(1.0 - rule.beta1**number) ** -0.5",
         (RULES + "test_three_steps_of_each_rule_by_hand[rule3-expected3-float64-single]",),
     ),
     Mutant(
         "Adam's epsilon before the bias correction",
         "kernels/updates.py",
-        "fma(square_root(v), spread, epsilon)",
-        "(spread * (square_root(v) + epsilon))",
+        "fma(square_root(v), step.spread, step.epsilon)",
+        "(step.spread * (square_root(v) + step.epsilon))",
         (RULES + "test_three_steps_of_each_rule_by_hand[rule3-expected3-float64-single]",),
     ),
     Mutant(
         "Nesterov without the look-ahead term",
         "kernels/updates.py",
-        "load(P, p) - eta * fma(beta, v, g)",
-        "load(P, p) - eta * v",
+        "w - step.eta * fma(step.beta, v, g)",
+        "w - step.eta * v",
         (RULES + "test_three_steps_of_each_rule_by_hand[rule2-expected2-float64-single]",),
     ),
     Mutant(
         "the order is off by one",
         "kernels/epoch.py",
-        """        _gather(data, part(order.indices, t, count), work)
-        if count > size:""",
-        """        _gather(data, part(order.indices, max(0, t - 1), count), work)
-        if count > size:""",
+        """        gather(data, part(order.indices, t, count), work, 0)
+        if count > size:
+            fill_gram(work, data.n_in, count, size)
+        last""",
+        """        gather(data, part(order.indices, max(0, t - 1), count), work, 0)
+        if count > size:
+            fill_gram(work, data.n_in, count, size)
+        last""",
         (TRAIN + "test_trajectory_is_the_references_at_the_checkpoints_updates",),
     ),
     Mutant(

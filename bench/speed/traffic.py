@@ -36,7 +36,7 @@ from bench.speed.bandwidth import Level, level_of
 from bench.speed.flops import step_flops
 from bench.speed.peers import OURS
 from kernels import Network
-from kernels.epoch import Schedule, schedule
+from kernels.schedule import Schedule, schedule
 from kernels.updates import SGD
 
 FLOAT_BYTES = 4
@@ -93,10 +93,10 @@ def _counted(
     layers = (bytes of the first layer, of the others, of the others with their copies).
     """
     first, rest, kept = layers
-    plan = Schedule(batch_size, batch_size, direct=True)
+    plan = Schedule(batch_size, batch_size, whole=True)
     if way.program == OURS:
         plan = schedule(SGD(), network.n_inputs, batch_size, look_ahead=way.look_ahead)
-    if plan.direct:
+    if plan.whole:
         delta = rest if batch_size > 1 else 0
         once = 2 * kept / plan.span  # in and out once a span, whatever visits are between
         upper = (rest + delta + 2 * kept) / batch_size - once

@@ -118,7 +118,9 @@ WRONG_INDEX = """
 import numpy as np
 from kernels import Network, init_params
 from kernels.engine import choose_packing, make_data, make_work, read_only
-from kernels.epoch import Order, Runs, schedule, train_runs
+from kernels.arrays import Order, Runs
+from kernels.epoch import train_runs
+from kernels.schedule import schedule
 from kernels.layout import pack, pack_lanes
 from kernels.unrolled import small_network, train_small_runs
 from kernels.updates import SGD

@@ -25,7 +25,8 @@ from kernels import (
     sample_order,
     train,
 )
-from kernels.epoch import add_gradient, evaluate_runs, record, train_runs
+from kernels.epoch import train_ahead, train_directly, train_samples, train_summed
+from kernels.evaluation import add_gradient, evaluate_runs, record
 from kernels.jit import cache_folder, kernel_hash
 from kernels.unrolled import train_small_runs
 
@@ -152,7 +153,10 @@ def test_import_compiles_nothing(tmp_path: Path) -> None:
 def signatures() -> dict[str, int]:
     """Number of compiled signatures of each entry point."""
     entries: list[CPUDispatcher] = [
-        train_runs,
+        train_directly,
+        train_ahead,
+        train_samples,
+        train_summed,
         train_small_runs,
         evaluate_runs,
         add_gradient,
@@ -176,6 +180,7 @@ def test_a_second_call_compiles_nothing(many: bool) -> None:
         forward(DIGITS_LIKE, params, samples)
 
     call()
+    call(batch_size="full")  # its own entry point
     before = signatures()
     frozen, order, targets = X.copy(), sample_order(0, 9, 1), np.eye(3)[y]
     for array in (frozen, order, targets):

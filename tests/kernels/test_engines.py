@@ -35,9 +35,10 @@ from kernels import (
     sample_order,
     train,
 )
+from kernels.arrays import Order, Runs
 from kernels.engine import choose_packing, make_data, make_work, read_only
-from kernels.epoch import Order, Runs, schedule, train_runs
-from kernels.layout import pack, pack_lanes
+from kernels.epoch import train_runs
+from kernels.layout import CHUNK, pack, pack_lanes
 from kernels.network import ACTIVATIONS, OUTPUT_LOSSES
 from kernels.reference import (
     averaged_gradient_reference,
@@ -46,7 +47,9 @@ from kernels.reference import (
     loss_reference,
     train_reference,
 )
+from kernels.schedule import schedule
 from kernels.unrolled import small_network
+from kernels.updates import look_ahead_weights
 
 # An epsilon above the rounding of gradients: Adam divides by it where a gradient is 0
 RULES = [SGD(), Momentum(0.5), Nesterov(0.5), Adam(0.9, 0.99, 1e-3)]
@@ -321,18 +324,28 @@ def test_training_agrees_with_the_reference(
 @ENGINES
 @pytest.mark.parametrize("n", [16, 23])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 7, 8, 9, 15, 16])
-@pytest.mark.parametrize(("inputs", "look_ahead"), [(16, True), (20, True), (16, False)])
+@pytest.mark.parametrize(
+    ("inputs", "look_ahead", "rule"),
+    [
+        (16, True, SGD()),
+        (20, True, SGD()),
+        (16, False, SGD()),
+        (18, True, Momentum(0.9)),
+        (18, False, Momentum(0.9)),
+        (18, True, Nesterov(0.5)),
+    ],
+)
 def test_look_ahead_is_the_step_by_step_loop(
-    inputs: int, look_ahead: bool, batch_size: int, n: int, many: bool
+    inputs: int, look_ahead: bool, rule: Any, batch_size: int, n: int, many: bool
 ) -> None:
-    """SGD on 16 or more inputs, several batches a chunk or one, takes the reference's steps."""
+    """On 16 or more inputs, several batches a chunk or one, the steps are the reference's."""
     network = Network((inputs, 5, 3), "tanh", "softmax", "ce")
-    assert schedule(SGD(), inputs, batch_size).direct
     params, X, y = random_case(network, 7, n)
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "learning_rate": 0.5,
         "order": sample_order(1, n, 2),
+        "rule": rule,
     }
     expected = train_reference(network, params, X, y, **options)
     actual = trained(network, many, params, X, y, epochs=2, look_ahead=look_ahead, **options)
@@ -344,22 +357,32 @@ def test_look_ahead_is_the_step_by_step_loop(
 
 @pytest.mark.parametrize(
     ("inputs", "batch_size", "rule", "span"),
-    [(16, 1, SGD(), 16), (16, 3, SGD(), 15), (16, 9, SGD(), 9), (15, 1, SGD(), 1)],
+    [
+        (16, 1, SGD(), 16),
+        (16, 3, SGD(), 15),
+        (16, 9, SGD(), 9),
+        (15, 1, SGD(), 1),
+        (16, 4, Momentum(), 16),
+        (16, 3, Nesterov(), 15),
+        (15, 1, Momentum(), 1),
+        (64, 1, Adam(), 1),
+    ],
 )
 def test_look_ahead_takes_as_many_whole_batches_as_fit(
     inputs: int, batch_size: int, rule: Any, span: int
 ) -> None:
     """A chunk holds several batches where there are 16 inputs and it is wanted, else one."""
     assert schedule(rule, inputs, batch_size) == (batch_size, span, True)
-    assert schedule(rule, inputs, batch_size, look_ahead=False).span == batch_size
+    alone = schedule(rule, inputs, batch_size, look_ahead=False)
+    assert alone.span == batch_size or not alone.whole
 
 
-@pytest.mark.parametrize(("rule", "batch_size"), [(SGD(), 17), (Momentum(), 1), (Adam(), 4)])
-def test_look_ahead_is_for_plain_gradient_descent_in_small_batches(
+@pytest.mark.parametrize(("rule", "batch_size"), [(SGD(), 17), (Momentum(), 5), (Adam(), 2)])
+def test_look_ahead_is_for_rules_linear_in_the_gradient_and_small_batches(
     rule: Any, batch_size: int
 ) -> None:
-    """A rule with memory, and a batch larger than a chunk, sum up the gradient of a batch."""
-    assert not schedule(rule, 64, batch_size).direct
+    """Adam, a batch larger than a chunk, and one that is worth no second product, are summed up."""
+    assert not schedule(rule, 64, batch_size).whole
 
 
 def test_a_hidden_layer_is_trained_with_the_weights_before_the_update() -> None:
@@ -509,7 +532,7 @@ def test_the_transposed_copy_stays_a_copy(rule: Any, batch_size: int) -> None:
     start = runs.P.copy()
     order = Order(read_only(np.arange(21)), 21)
     plan = schedule(rule, 18, batch_size)
-    work = make_work(packing, data, gradient=True)
+    work = make_work(packing, data, gradient=True, weights=look_ahead_weights(rule, CHUNK))
     train_runs(packing.layout, rule, data, order, (0, 21, 0, plan), runs, work)
     assert_same_bits(runs.P[0, packing.places[packing.mirrored]], runs.P[0, packing.mirrors])
     assert abs(runs.P - start).max() > 0.01

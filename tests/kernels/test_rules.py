@@ -10,7 +10,7 @@ import pytest
 from kernel_examples import DIGITS_LIKE, XOR, XOR_X, XOR_Y, Array, assert_same_bits, random_case
 
 from kernels import SGD, Adam, Momentum, Nesterov, Network, init_params, loss_and_gradient, train
-from kernels.updates import RULES
+from kernels.updates import RULES, look_ahead_weights
 
 ENGINES = pytest.mark.parametrize("many", [False, True], ids=["single", "block"])
 
@@ -103,6 +103,19 @@ def test_a_rule_without_momentum_is_gradient_descent(rule: Any, batch_size: int)
     np.testing.assert_allclose(
         steps(rule, batch_size=batch_size), plain, rtol=0, atol=1e4 * np.finfo(float).eps
     )
+
+
+@pytest.mark.parametrize("rule", [Momentum(0.75), Nesterov(0.75), Nesterov(0.0)])
+def test_weights_of_look_ahead_are_the_rule_unrolled(rule: Any) -> None:
+    """W and V after b steps, from those before and all gradients, are those of b steps in turn."""
+    eta, W, V, g = 0.5, 2.0, -3.0, np.array([1.0, -2.0, 0.5, 4.0])
+    power, kept, carried = look_ahead_weights(rule, len(g))
+    w, v = W, V
+    for b, gradient in enumerate(g, 1):
+        v = rule.beta * v + gradient
+        w -= eta * (v if isinstance(rule, Momentum) else gradient + rule.beta * v)
+        assert W - eta * (carried[b] * V + kept[b - 1 :: -1] @ g[:b]) == pytest.approx(w, rel=1e-14)
+        assert power[b] * V + power[b - 1 :: -1] @ g[:b] == pytest.approx(v, rel=1e-14)
 
 
 def test_nesterov_looks_ahead() -> None:
