@@ -172,7 +172,7 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
 def compile_once(training: Training) -> float:
     """Compile what training and timing need; return the seconds that it took."""
     began = perf_counter()
-    with single_meanwhile() if nothing_compiled() else nullcontext():
+    with single_meanwhile("training") if nothing_compiled() else nullcontext():
         compile_kernels(training.problem, training.rule, training.progress)
     return perf_counter() - began
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 import kernels
 from bench.analysis.arms import Arm, Runs
 from bench.analysis.hessian import Hessian, largest_eigenvalue, sharpness
-from bench.analysis.noise import states_along
+from bench.analysis.noise import samples_at, states_along
 from bench.analysis.outcomes import DIVERGED_FACTOR
 from bench.experiments.plan import budget_epochs
 from bench.experiments.rules import rule_of
@@ -241,10 +241,8 @@ def theory_table(problem: Problem, edge: EdgeRuns, batch_sizes: Sequence[int]) -
     network, X, y = problem.network, problem.X_train, problem.y_train
     hessian = Hessian(network, edge.params[run, -1], X, y)
     value = sharpness(hessian)
-    first, last = (
-        float(np.linalg.norm(kernels.loss_and_gradient(network, edge.params[run, c], X, y)[1]))
-        for c in (0, -1)
-    )
+    ends = samples_at(problem, edge.params[run, [0, -1]])
+    first, last = (float(np.linalg.norm(samples.full_gradient())) for samples in ends)
     limits, reason = mean_square_limits(hessian, edge.rule, batch_sizes)
     loss = float(edge.loss[run, -1])
     columns: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Compile both engines before anything is timed, side by side: each takes many seconds.
 
 Numba compiles in one thread at a time, so the single run's kernels are compiled by a process of
-their own, which leaves them on disk: `python -m bench.speed.warm_up`.
+their own, which leaves them on disk: `python -m bench.speed.warm_up`, with `training` for those
+alone that a study times.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ def compile_block() -> None:
     _train(np.full(LANES, 0.1))
 
 
+def compile_training() -> None:
+    """Compile what trains and evaluates one run."""
+    _train(0.1)
+
+
 def compile_single() -> None:
     """Compile what the public functions need for one run."""
     c = case("xor")
-    _train(0.1)
+    compile_training()
     loss_and_gradient(c.network, c.params, c.X, c.y)
     forward(c.network, c.params, c.X)
 
@@ -49,9 +55,15 @@ def compile_all() -> float:
 
 
 @contextmanager
-def single_meanwhile() -> Iterator[None]:
-    """Compile what one run needs in another process while this one does something else."""
-    command = [sys.executable, "-m", "bench.speed.warm_up"]
+def single_meanwhile(*what: str) -> Iterator[None]:
+    """Compile what one run needs in another process while this one does something else.
+
+    Parameters
+    ----------
+    *what
+        "training" for training alone; nothing for all public functions.
+    """
+    command = [sys.executable, "-m", "bench.speed.warm_up", *what]
     with subprocess.Popen(command, cwd=ROOT) as other:
         yield
     if other.returncode:
@@ -64,4 +76,4 @@ def nothing_compiled() -> bool:
 
 
 if __name__ == "__main__":
-    compile_single()
+    {"": compile_single, "training": compile_training}["".join(sys.argv[1:])]()
