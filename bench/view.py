@@ -29,8 +29,8 @@ from bench.populations import Populations
 from bench.problems import Problem
 from bench.stages import Training
 
-# Rows gathered before a row group is written: this much is in memory, whatever the number of runs
-ROW_GROUP = 65_536
+# Rows gathered before a row group is written: so many are in memory, whatever the number of runs
+ROW_GROUP = 16_384
 # Of a population, the trajectories of this many networks (of seed 0) are written
 TRAJECTORIES = 200
 

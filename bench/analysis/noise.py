@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 STATES = 8  # a seed
 DRAWS = 64  # batches at each state
 COSINE_QUANTILES = (0.1, 0.5, 0.9)
-CHUNK = 16  # states evaluated at once
+CHUNK = 4  # states whose updates are evaluated at once
 
 
 @dataclass(frozen=True)

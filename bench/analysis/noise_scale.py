@@ -94,12 +94,11 @@ def draw_units(n: int, n_params: int, rng: np.random.Generator) -> list[NDArray[
 def moments_of(samples: Samples, units: Sequence[NDArray[np.int64]]) -> Moments:
     """Moments of the gradients of these samples."""
     sizes = np.array([len(unit) for unit in units])
-    sums = np.concatenate(  # array_split gives the larger units first
-        [
-            size * samples.batch_gradients(np.array([u for u in units if len(u) == size]))
-            for size in dict.fromkeys(sizes.tolist())
-        ]
-    )
+    sums = np.empty((len(units), samples.network.n_params))
+    for size in np.unique(sizes):
+        alike = np.array([unit for unit in units if len(unit) == size])
+        sums[sizes == size] = samples.batch_gradients(alike)
+    sums *= sizes[:, None]
     norms = samples.squared_norms()
     squares = np.array([norms[unit].sum() for unit in units])
     return Moments(sums @ sums.T, squares, sizes.astype(np.float64))
