@@ -50,7 +50,8 @@ class Records(NamedTuple):
 class Work(NamedTuple):
     """Scratch of one thread, overwritten by every chunk of at most K samples."""
 
-    X: Any  # (K * n_in,) inputs of the chunk
+    X: Any  # (K * x_row,) inputs of the chunk
+    x_row: int  # n_in filled up with zeros to whole vectors
     Y: Any  # (K * y_row,) targets of the chunk
     y_row: int  # outputs, for one run padded to whole vectors
     A: Any  # activations of every layer

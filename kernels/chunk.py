@@ -46,7 +46,7 @@ from kernels.memory import part
 from kernels.product import Scalars, add_product
 from kernels.steps import step_ahead_through
 from kernels.updates import DirectStep
-from kernels.vector import fma, lanes, load, splat, store
+from kernels.vector import first_lane, fma, lane_sum, lanes, load, splat, store
 
 
 @inner
@@ -54,7 +54,7 @@ def gather(data: Any, order: Any, work: Any, first: int) -> None:
     """Copy samples into work.X and work.Y, from place `first` of the chunk on."""
     n_in, y_row = data.n_in, data.y_row
     for s in range(order.size):
-        source, target = order[s] * n_in, (first + s) * n_in
+        source, target = order[s] * n_in, (first + s) * work.x_row
         for i in range(n_in):
             work.X[target + i] = data.X[source + i]
         source, target = order[s] * y_row, (first + s) * y_row
@@ -63,15 +63,15 @@ def gather(data: Any, order: Any, work: Any, first: int) -> None:
 
 
 @inner
-def fill_gram(work: Any, n_in: int, count: int, batch_size: int) -> None:
+def fill_gram(work: Any, count: int, batch_size: int) -> None:
     """gram[t, s] = <x_t, x_s> + 1 for s in batches before t's; the 1 stands for the bias."""
-    X = work.X
+    X, row = work.X, work.x_row
     for t in range(batch_size, count):
         for s in range(t // batch_size * batch_size):
-            product = X[t * n_in] * X[s * n_in]
-            for i in range(1, n_in):
-                product += X[t * n_in + i] * X[s * n_in + i]
-            work.gram[t * CHUNK + s] = product + 1
+            product = splat(X, 0.0)
+            for i in range(0, row, lanes(X)):
+                product = fma(load(X, t * row + i), load(X, s * row + i), product)
+            work.gram[t * CHUNK + s] = first_lane(lane_sum(product)) + 1
 
 
 @inner
@@ -91,7 +91,7 @@ def train_chunk(layout: Any, P: Any, work: Any, batch: Any, poison: Any) -> None
     whose deltas are multiplied by the vector `scale`, or `last_scale` in a shorter last batch.
     """
     count, batch_size, scale, last_scale = batch
-    inputs = Scalars(work.X, 0, layout.inputs[0], 1)
+    inputs = Scalars(work.X, 0, work.x_row, 1)
     forward_layer(layout, 0, P, work.A, inputs, (0, count))
     for first in range(0, count, batch_size):
         size = min(batch_size, count - first)
@@ -119,7 +119,7 @@ def _correct(layout: Any, work: Any, Z: Any, first: int, size: int) -> None:
 @inlined
 def add_chunk_gradient(layout: Any, P: Any, work: Any, count: int, scale: Any, poison: Any) -> None:
     """Add the gradient of a gathered part of a batch, times `scale`, to work.G."""
-    inputs = Scalars(work.X, 0, layout.inputs[0], 1)
+    inputs = Scalars(work.X, 0, work.x_row, 1)
     forward_layer(layout, 0, P, work.A, inputs, (0, count))
     forward_hidden(layout, P, work.A, (0, count))
     deltas(layout, P, work, (0, count), scale, poison)
@@ -136,7 +136,7 @@ def train_chunk_ahead(
     Until its own batch comes, a sample's row of deltas in the first layer holds V x.
     """
     count, batch_size = batch
-    inputs = Scalars(work.X, 0, layout.inputs[0], 1)
+    inputs = Scalars(work.X, 0, work.x_row, 1)
     _, _, carried = _weights(work)
     forward_layer(layout, 0, P, work.A, inputs, (0, count))
     forward_layer(layout, 0, V, work.D, inputs, (0, count))
@@ -200,7 +200,7 @@ def _step_first_layer_ahead(layout: Any, step: Any, P: Any, V: Any, work: Any, c
         v = load(V, p)
         store(P, p, fma(factor, v, load(P, p)))
         store(V, p, splat(P, power[number]) * v)
-    inputs = Scalars(work.X, 0, layout.inputs[0], 1)
+    inputs = Scalars(work.X, 0, work.x_row, 1)
     add_layer_gradient(layout, 0, P, inputs, work.A, (0, count))
     add_layer_gradient(layout, 0, V, inputs, work.D, (0, count))
 
@@ -223,7 +223,7 @@ def go_ahead(layout: Any, step: Any, P: Any, work: Any, slot: int) -> None:
     """W of the first layer takes its step for one sample; pre-activations of the other follow."""
     n_in, other = layout.inputs[0], 1 - slot
     start_from_bias(layout, 0, P, work.A, (other, 1))
-    X = Scalars(work.X, slot * n_in, (other - slot) * n_in, 1)
+    X = Scalars(work.X, slot * work.x_row, (other - slot) * work.x_row, 1)
     delta, z = layer_rows(layout, 0, work.D, slot), layer_rows(layout, 0, work.A, other)
     W = weight_rows(layout, 0, P)
     step_ahead_through(step, W, X, delta, z, (layout.columns[0], n_in))

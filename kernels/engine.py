@@ -53,8 +53,10 @@ def make_work(
     `weights` are those of `updates.look_ahead_weights`, where the rule needs them.
     """
     dtype = data.X.dtype
+    x_row = -(-data.n_in // packing.lanes) * packing.lanes
     return Work(
-        X=aligned_zeros(CHUNK * data.n_in, dtype),
+        X=aligned_zeros(CHUNK * x_row, dtype),
+        x_row=x_row,
         Y=aligned_zeros(CHUNK * data.y_row, dtype),
         y_row=data.y_row,
         A=aligned_zeros(packing.activations, dtype),

@@ -84,7 +84,7 @@ def _directly(
         count = min(plan.span, m - t % m, stop - t)
         gather(data, part(order.indices, t, count), work, 0)
         if count > size:
-            fill_gram(work, data.n_in, count, size)
+            fill_gram(work, count, size)
         last = eta * splat(group.P, -1.0 / max(1, count % size))
         train_chunk(layout, group.P, work, (count, size, scale, last), group.poison)
         t += count
@@ -116,7 +116,7 @@ def _ahead(
         count = min(plan.span, m - t % m, stop - t)
         gather(data, part(order.indices, t, count), work, 0)
         if count > size:
-            fill_gram(work, data.n_in, count, size)
+            fill_gram(work, count, size)
             weigh_gram(work, count, size)
         train_chunk_ahead(layout, step, group.P, V, work, (count, size), group.poison)
         t += count

@@ -13,6 +13,7 @@ class Registers(NamedTuple):
 
     A tile of `rows x columns` accumulators leaves room for a column of the right factor and one
     element of the left: a tile too large spills without a word and falls to a quarter of the rate.
+    Rows of a tile of vectors lie side by side in a block's weights, so long tiles need fewer lines.
     """
 
     name: str
@@ -22,8 +23,8 @@ class Registers(NamedTuple):
 
 
 AVX512 = Registers("avx512", 64, (8, 2), (4, 4))  # 32 registers of 64 bytes
-AVX2 = Registers("avx2", 32, (4, 2), (2, 4))  # 16 of 32 bytes
-SSE2 = Registers("sse2", 16, (4, 2), (2, 4))  # 16 of 16 bytes
+AVX2 = Registers("avx2", 32, (4, 2), (6, 2))  # 16 of 32 bytes
+SSE2 = Registers("sse2", 16, (4, 2), (6, 2))  # 16 of 16 bytes
 NEON = Registers("neon", 16, (8, 2), (4, 4))  # 32 of 16 bytes
 
 

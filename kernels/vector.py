@@ -210,6 +210,16 @@ lane_max = _over_lanes(lambda builder, a, b: builder.select(builder.fcmp_ordered
 
 
 @intrinsic
+def first_lane(typingctx: Any, a: Any) -> Any:
+    """Lane 0 as a number."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], ir.Constant(ir.IntType(32), 0))
+
+    return a.dtype(a), generate
+
+
+@intrinsic
 def square_root(typingctx: Any, a: Any) -> Any:
     """Square root of each lane."""
 

@@ -176,8 +176,8 @@ GRADIENTS = [
     Mutant(
         "Gram matrix without the bias's one",
         "kernels/chunk.py",
-        "work.gram[t * CHUNK + s] = product + 1",
-        "work.gram[t * CHUNK + s] = product",
+        "work.gram[t * CHUNK + s] = first_lane(lane_sum(product)) + 1",
+        "work.gram[t * CHUNK + s] = first_lane(lane_sum(product))",
         (ENGINES + "test_look_ahead_is_the_step_by_step_loop",),
     ),
 ]
@@ -289,11 +289,11 @@ UPDATES = [
         "kernels/epoch.py",
         """        gather(data, part(order.indices, t, count), work, 0)
         if count > size:
-            fill_gram(work, data.n_in, count, size)
+            fill_gram(work, count, size)
         last""",
         """        gather(data, part(order.indices, max(0, t - 1), count), work, 0)
         if count > size:
-            fill_gram(work, data.n_in, count, size)
+            fill_gram(work, count, size)
         last""",
         (TRAIN + "test_trajectory_is_the_references_at_the_checkpoints_updates",),
     ),
