@@ -75,7 +75,8 @@ def train_variants(training: Training, given: Sequence[float] | None) -> Populat
             longer.append(solved)
         if variant.factor:
             networks.append(_at_best(outcomes, counted).assign(variant=label))
-            one.forget()
+        one.forget()
+        del outcomes
     runs = VariantRuns(
         found,
         pd.concat(counts, ignore_index=True),

@@ -110,10 +110,11 @@ def study(
     powers = timed_powers(training, settings, before)
     done = train(training, settings, clock, n_rounds)
     populations = train_variants(training, settings.learning_rates)
+    outcomes = [one.outcomes() for one in training.all_rules()]
     evidence = analyse(
         training.problem,
         training.rule,
-        pd.concat([one.outcomes() for one in training.all_rules()], ignore_index=True),
+        outcomes.pop() if len(outcomes) == 1 else pd.concat(outcomes, ignore_index=True),
         seconds=seconds,
         powers=powers,
         blocks=training.results(),

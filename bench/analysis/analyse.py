@@ -99,10 +99,11 @@ def analyse(
     """
     if problem.targets is None:
         raise ValueError("problem has no targets: choose them from a pilot first")
-    mine = outcomes[outcomes.rule == rule]
-    reported = mine.batch_size[mine.role == "report"]
+    wanted = outcomes.rule == rule
+    reported = outcomes.batch_size[wanted & (outcomes.role == "report")]
     # Batch sizes that rounds left behind have tuning runs alone: there is nothing to report of them
-    mine = mine[mine.batch_size.isin(reported)] if len(reported) else mine
+    wanted &= outcomes.batch_size.isin(reported) | (len(reported) == 0)
+    mine = outcomes if wanted.all() else outcomes[wanted]  # of a population, 100 MB
     runs = Runs(add_failures(mine), population=problem.population is not None)
     evidence = measured(problem, runs, seconds, noise=noise)
     base = evidence.options["base_batch_size"]
