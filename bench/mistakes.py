@@ -398,7 +398,7 @@ def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> Mista
     settings = checked(options)
     trainings = prepare(settings, progress or reporter())
     right = trainings.right
-    compile_kernels(right.problem, right.rule, right.progress)
+    compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
     seconds = duration(seconds_needed(trainings))
     right.progress.say(f"Training takes about {seconds} on {right.workers} cores, if none is done.")
     train(trainings)
@@ -411,7 +411,7 @@ def dry_run(**options: Any) -> str:
     """Return the plan and how long it takes, as text; parameters and errors of `study_mistakes`."""
     trainings = prepare(checked(options), Silent())
     right, xor = trainings.right, trainings.xor
-    compile_kernels(right.problem, right.rule, right.progress)
+    compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
     seconds = duration(seconds_needed(trainings))
     sizes = ", ".join(map(str, right.batch_sizes))
     return "\n".join(

@@ -141,7 +141,7 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     training = prepare(problem, settings, Silent())
     subject, rates = training.problem, settings.learning_rates
-    compile_kernels(subject, training.rule, training.progress)
+    compile_kernels(subject, training.rule, training.batch_sizes, training.progress)
     probe = plan.pilot(subject, training.rule, rates or plan.coarse_rates(training.rule))[0]
     began = perf_counter()
     run_block(subject, probe)
@@ -174,7 +174,8 @@ def compile_once(training: Training) -> float:
     """Compile what training and timing need; return the seconds that it took."""
     began = perf_counter()
     with single_meanwhile("training") if nothing_compiled() else nullcontext():
-        compile_kernels(training.problem, training.rule, training.progress)
+        sizes = training.batch_sizes
+        compile_kernels(training.problem, training.rule, sizes, training.progress)
     return perf_counter() - began
 
 

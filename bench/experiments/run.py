@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -23,6 +23,9 @@ from bench.experiments.rules import rule_of
 from bench.experiments.store import Store, encode
 from bench.problems import Problem
 from kernels.engine import choose_packing
+from kernels.epoch import trainer
+from kernels.layout import CHUNK
+from kernels.schedule import schedule
 from kernels.unrolled import SmallNetwork, small_network
 
 # Blocks handed to the pool beyond one a worker: none idles while the main thread writes, and
@@ -32,7 +35,10 @@ POLL_SECONDS = 0.2
 TOLD_SECONDS = 2.0  # compiling that takes longer is told, from then on
 COMPILING = "Compiling the kernels, which takes up to a minute and is done once."
 
+FEW = 2 * CHUNK  # samples, whose full batch is as any larger one: summed up over chunks
+
 Coded = tuple[str, bytes]
+Code = tuple[str, SmallNetwork | Callable[..., None]]
 
 
 class Ran(NamedTuple):
@@ -133,7 +139,7 @@ def run_blocks(
     missing.sort(key=lambda block: block.work(problem), reverse=True)
     work = sum(block.work(problem) for block in missing)
     progress = progress or Silent()
-    compile_kernels(problem, missing[-1].rule, progress)
+    compile_kernels(problem, missing[-1].rule, {b.batch_size for b in missing}, progress)
     began = perf_counter()
     with (
         stage(progress, name, len(missing), work),
@@ -146,32 +152,46 @@ def run_blocks(
     return Ran(len(missing), work, perf_counter() - began)
 
 
-def compile_kernels(problem: Problem, rule: str, progress: Reporter) -> float:
-    """Compile what trains blocks by a rule, before workers start; return the seconds it took.
+def compile_kernels(
+    problem: Problem, rule: str, batch_sizes: Iterable[int], progress: Reporter
+) -> float:
+    """Compile what trains blocks at these batch sizes, before workers start: seconds it took.
 
-    By one update on a few samples: machine code does not depend on the problem, but for small
+    By one epoch of a few samples: machine code does not depend on the problem, but for small
     networks, each of which has its own.
     """
-    packing = choose_packing(problem.network, np.dtype(DTYPE), many=True)
-    code = rule, small_network(packing, rule_of(rule, 1))
-    if code in _compiled:
+    few = min(problem.n_train, FEW)
+    missing = {_code(problem, rule, min(size, few)): min(size, few) for size in batch_sizes}
+    missing = {code: size for code, size in missing.items() if code not in _compiled}
+    if not missing:
         return 0.0
-    few = {name: getattr(problem, name)[:8] for name in ("X_train", "y_train", "X_test", "y_test")}
+    names = ("X_train", "y_train", "X_test", "y_test")
+    part = replace(problem, **{name: getattr(problem, name)[:few] for name in names})
     began = perf_counter()
     notice = threading.Timer(TOLD_SECONDS, progress.say, [COMPILING])
     notice.start()
     try:
-        run_block(replace(problem, **few), Block(rule, 8, (0.01,), 0, 1, problem.population))
+        for size in missing.values():
+            run_block(part, Block(rule, size, (0.01,), 0, 1, problem.population))
     finally:
         notice.cancel()
     seconds = perf_counter() - began
-    _compiled.add(code)
+    _compiled.update(missing)
     if seconds > TOLD_SECONDS:
         progress.say(f"Kernels were compiled in {seconds:.0f} s, and are kept for the next time.")
     return seconds
 
 
-_compiled: set[tuple[str, SmallNetwork | None]] = set()  # in this process
+def _code(problem: Problem, rule: str, batch_size: int) -> Code:
+    """Return what tells the machine code that trains blocks at a batch size."""
+    network, parameters = problem.network, rule_of(rule, batch_size)
+    packing = choose_packing(network, np.dtype(DTYPE), many=True)
+    small = small_network(packing, parameters)
+    way = small or trainer(parameters, schedule(parameters, network.n_inputs, batch_size))
+    return rule, way
+
+
+_compiled: set[Code] = set()  # in this process
 
 
 def _finished(

@@ -61,7 +61,7 @@ def population_seconds(networks: int, updates: int, rate: float) -> Timed:
         Learning rate of all.
     """
     problem = load_problem("notes")
-    compile_kernels(problem, RULE, Silent())
+    compile_kernels(problem, RULE, [1], Silent())
     epochs = updates // problem.n_train
     half = (epochs * problem.n_train // 2,)
     trained = diagnosed = 0.0

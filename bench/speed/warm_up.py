@@ -16,11 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.speed.cases import LANES, case
-from kernels import forward, loss_and_gradient, train
+from bench.speed.cases import LANES
+from kernels import Network, forward, init_params, loss_and_gradient, train
 from kernels.jit import CACHE_FOLDER
+from kernels.layout import CHUNK
 
 ROOT = Path(__file__).resolve().parents[2]
+# A network too large to be unrolled, and samples for batches in a chunk and for a larger one
+NETWORK = Network((4, 32, 3), output="softmax", loss="ce")
+PARAMS = init_params(NETWORK, 0, dtype=np.float32)
+X, y = np.zeros((2 * CHUNK, 4), np.float32), np.zeros(2 * CHUNK, np.int64)
+BATCH_SIZES = (1, 2 * CHUNK)
 
 
 def compile_block() -> None:
@@ -35,15 +41,14 @@ def compile_training() -> None:
 
 def compile_single() -> None:
     """Compile what the public functions need for one run."""
-    c = case("xor")
     compile_training()
-    loss_and_gradient(c.network, c.params, c.X, c.y)
-    forward(c.network, c.params, c.X)
+    loss_and_gradient(NETWORK, PARAMS, X, y)
+    forward(NETWORK, PARAMS, X)
 
 
 def _train(rates: float | np.ndarray) -> None:
-    c = case("xor")
-    train(c.network, c.params, c.X, c.y, batch_size=1, learning_rate=rates, epochs=1)
+    for size in BATCH_SIZES:
+        train(NETWORK, PARAMS, X, y, batch_size=size, learning_rate=rates, epochs=1)
 
 
 def compile_all() -> float:

@@ -327,17 +327,20 @@ def test_compiling_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(run, "run_block", slow)
     monkeypatch.setattr(run, "_compiled", set())
     monkeypatch.setattr(run, "TOLD_SECONDS", 0.01)
-    run.compile_kernels(IRIS, "sgd", told)
+    run.compile_kernels(IRIS, "sgd", [8], told)
     assert before == [run.COMPILING]
     assert [sentence[:21] for sentence in told.said[1:]] == ["Kernels were compiled"]
 
 
-def test_a_small_network_is_compiled_beside_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """XOR's networks each have code of their own, which is compiled once before workers start."""
-    shapes = []
-    monkeypatch.setattr(run, "run_block", lambda problem, _: shapes.append(problem.network))
+def test_each_way_of_training_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches in a chunk, larger ones, and each of XOR's networks have code of their own."""
+    compiled = []
+    monkeypatch.setattr(run, "run_block", lambda problem, block: compiled.append((problem, block)))
     monkeypatch.setattr(run, "_compiled", set())
     wider = replace(NOTES, network=replace(NOTES.network, widths=(2, 3, 1)))
     for problem in (IRIS, NOTES, IRIS, wider, NOTES, wider):
-        run.compile_kernels(problem, "sgd", Silent())
-    assert shapes == [IRIS.network, NOTES.network, wider.network]
+        run.compile_kernels(problem, "sgd", (1, 2, 8, 64, problem.n_train), Silent())
+    widths = [problem.network.widths for problem, _ in compiled]
+    assert widths == [IRIS.network.widths] * 2 + [(2, 2, 1), (2, 3, 1)]
+    in_a_chunk, larger = (block.batch_size for _, block in compiled[:2])
+    assert in_a_chunk <= 16 < larger
