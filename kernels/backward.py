@@ -9,7 +9,7 @@ from typing import Any
 
 from kernels.activations import times_derivative
 from kernels.forward import layer_rows, left_rows, weight_rows
-from kernels.jit import inner, overload
+from kernels.jit import inlined, inner, overload
 from kernels.layout import BlockLayout
 from kernels.losses import block_deltas, single_deltas
 from kernels.product import Vectors, add_outer, add_product, transposed
@@ -33,7 +33,7 @@ def _loss_deltas(layout: Any, work: Any, rows: Any, targets: Any, scale: Any) ->
     )
 
 
-@inner
+@inlined
 def output_deltas(layout: Any, work: Any, span: Any, scale: Any, poison: Any) -> None:
     """B1 for the samples first .. first + count: scale * delta of the last layer, to work.D.
 
@@ -64,7 +64,7 @@ def _zero_rows(M: Any, start: int, stop: int) -> None:
         store(M, p, splat(M, 0.0))
 
 
-@inner
+@inlined
 def deltas(layout: Any, P: Any, work: Any, span: Any, scale: Any, poison: Any) -> None:
     """B1 and B2 for the samples first .. first + count: work.D = scale * delta of every layer."""
     output_deltas(layout, work, span, scale, poison)
@@ -80,7 +80,7 @@ def deltas(layout: Any, P: Any, work: Any, span: Any, scale: Any, poison: Any) -
         times_derivative(layout.activation, A, D, below.start, stop)
 
 
-@inner
+@inlined
 def add_layer_gradient(layout: Any, layer: int, T: Any, inputs: Any, D: Any, span: Any) -> None:
     """B3, B4: add the sum over samples of delta_i a_j and of delta_i to W and b of target T."""
     first, count = span
@@ -91,7 +91,7 @@ def add_layer_gradient(layout: Any, layer: int, T: Any, inputs: Any, D: Any, spa
     add_bias_gradient(layout, layer, T, delta, count)
 
 
-@inner
+@inlined
 def add_bias_gradient(layout: Any, layer: int, T: Any, delta: Any, count: int) -> None:
     """B4: add the sum of `count` rows of delta to b of target T."""
     for j in range(0, layout.columns[layer] * lanes(T), lanes(T)):
@@ -101,7 +101,7 @@ def add_bias_gradient(layout: Any, layer: int, T: Any, delta: Any, count: int) -
         store(T, layout.biases[layer] + j, b)
 
 
-@inner
+@inlined
 def add_gradient_behind_first(layout: Any, T: Any, work: Any, span: Any) -> None:
     """`add_layer_gradient` for all layers but the first, and for their transposed copies."""
     first, count = span
@@ -116,7 +116,7 @@ def add_gradient_behind_first(layout: Any, T: Any, work: Any, span: Any) -> None
             add_outer(copy, delta, below, layout.units[layer], columns, count)
 
 
-@inner
+@inlined
 def step_with_bias(layout: Any, layer: int, step: Any, P: Any, delta: Any, count: int) -> None:
     """B4: b of a layer takes a step with the sum of `count` rows of delta."""
     one = splat(P, 1.0)
@@ -127,7 +127,7 @@ def step_with_bias(layout: Any, layer: int, step: Any, P: Any, delta: Any, count
         take(step, P, layout.biases[layer] + j, g, one)
 
 
-@inner
+@inlined
 def step_back(layout: Any, step: Any, P: Any, work: Any, sample: int) -> None:
     """B2 to B4 for one sample whose output delta is there, its own batch.
 
@@ -149,7 +149,7 @@ def step_back(layout: Any, step: Any, P: Any, work: Any, sample: int) -> None:
         step_with_bias(layout, layer, step, P, delta, 1)
 
 
-@inner
+@inlined
 def step_with_layer(
     layout: Any, layer: int, step: Any, P: Any, inputs: Any, work: Any, span: Any
 ) -> None:
@@ -162,7 +162,7 @@ def step_with_layer(
     step_with_bias(layout, layer, step, P, delta, count)
 
 
-@inner
+@inlined
 def step_behind_first(layout: Any, step: Any, P: Any, work: Any, span: Any) -> None:
     """`step_with_layer` for all layers but the first, and for their transposed copies."""
     first, count = span

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.activations import activate
-from kernels.jit import inner, overload
+from kernels.jit import inlined, inner, overload
 from kernels.layout import BlockLayout
 from kernels.product import Scalars, Vectors, add_product
 from kernels.vector import lanes, load, store
@@ -42,7 +42,7 @@ def weight_rows(layout: Any, layer: int, P: Any) -> Any:
     return Vectors(P, layout.weights[layer], layout.weight_row[layer], layout.weight_column[layer])
 
 
-@inner
+@inlined
 def start_from_bias(layout: Any, layer: int, P: Any, A: Any, span: Any) -> None:
     """The first term of z = b + W a, for the samples first .. first + count of a chunk."""
     first, count = span
@@ -53,7 +53,7 @@ def start_from_bias(layout: Any, layer: int, P: Any, A: Any, span: Any) -> None:
             store(A, out.start + s * out.row + j, bias)
 
 
-@inner
+@inlined
 def forward_layer(layout: Any, layer: int, P: Any, A: Any, inputs: Any, span: Any) -> None:
     """F1: z = W a + b for the samples first .. first + count of a chunk, where inputs hold a."""
     first, count = span
@@ -69,7 +69,7 @@ def forward_layer(layout: Any, layer: int, P: Any, A: Any, inputs: Any, span: An
     )
 
 
-@inner
+@inlined
 def forward_hidden(layout: Any, P: Any, A: Any, span: Any) -> None:
     """F2 and F1 in turn, from the first layer's pre-activations to the logits."""
     first, count = span

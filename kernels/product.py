@@ -276,17 +276,11 @@ _outer_pair = _product(_pair, tile)
 _outer_column = _product(_column, tile)
 
 
-@inner
 def add_product(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
     """C += A B: C (m, n) `Vectors`, A (m, depth) `Scalars` or `Vectors`, B (depth, n) `Vectors`."""
-    _add_product(C, A, B, m, n, depth)
 
 
-def _add_product(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
-    """`add_product` by the type of A."""
-
-
-@overload(_add_product)
+@overload(add_product)
 def _choose_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
     if A.instance_class is Vectors:
         return lambda C, A, B, m, n, depth: _forward_vectors(C, A, B, m, n, depth)
@@ -300,20 +294,14 @@ def _choose_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
     return add
 
 
-@inner
 def add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
     """C += A B as `add_product`, for a short depth; each element is summed in the order of k.
 
     So the gradient of W and that of a transposed copy of W are equal to the bit.
     """
-    _add_outer(C, A, B, m, n, depth)
 
 
-def _add_outer(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> None:
-    """`add_outer` by the type of A."""
-
-
-@overload(_add_outer)
+@overload(add_outer)
 def _choose_outer_tiles(C: Any, A: Any, B: Any, m: int, n: int, depth: int) -> Any:
     if A.instance_class is Vectors:
         return lambda C, A, B, m, n, depth: _outer_wide(C, A, B, m, n, depth)
