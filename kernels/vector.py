@@ -299,6 +299,7 @@ def split_exponent(typingctx: Any, a: Any) -> Any:
 LN2_HIGH = {types.float32: 0.693359375, types.float64: 0.693147180369123816490}
 LN2_LOW = {types.float32: -2.12194440054690581e-4, types.float64: 1.90821492927058770002e-10}
 EXP_TERMS = {types.float32: 7, types.float64: 13}
+TANH_TERMS = {types.float32: 10, types.float64: 19}
 ATANH_TERMS = {types.float32: 8, types.float64: 17}
 # Beyond these exp is 0 or infinity in the dtype
 EXP_RANGE = {types.float32: (-104.5, 89.5), types.float64: (-746.0, 710.5)}
@@ -361,15 +362,47 @@ def _exp_nonpositive(x: Any) -> Any:
     return exponential
 
 
+def tanh_series(n: int) -> list[float]:
+    """Coefficients of x, x**3, ... x**(2 n - 1) in tanh x, of which tanh' = 1 - tanh**2 is true."""
+    found = [1.0]
+    for k in range(1, n):
+        square = sum(found[i] * found[k - 1 - i] for i in range(k))
+        found.append(-square / (2 * k + 1))
+    return found
+
+
 @inner
 def tanh(x: Any) -> Any:
-    """Hyperbolic tangent of each lane: -u / (2 + u), u = exp(-2 |x|) - 1, exact near 0."""
-    size = absolute(x)
+    """Hyperbolic tangent of each lane.
+
+    Its series up to 0.55; further out 1 - 2 e / (1 + e), e = exp(-2 |x|), whose quotient is less
+    than a half.
+    """
+    size, one = absolute(x), splat(x, 1.0)
     size = where_less(splat(x, 22.0), size, splat(x, 22.0), size)
     p, n = expm1_parts(size * splat(x, -2.0))
     power = power_of_two(n)
-    u = fma(p, power, power - splat(x, 1.0))
-    return copy_sign(u / (u + splat(x, 2.0)), x)
+    e = fma(p, power, power)
+    far = one - (e + e) / (e + one)
+    return copy_sign(where_less(splat(x, 0.55), size, far, near_tanh(x)), x)
+
+
+def near_tanh(x: Any) -> Any:
+    """The series of tanh, for |x| < 0.55."""
+
+
+@overload(near_tanh)
+def _near_tanh(x: Any) -> Any:
+    coefficients = tuple(tanh_series(TANH_TERMS[x.dtype])[:0:-1])
+
+    def series(x: Any) -> Any:
+        square = x * x
+        q = splat(x, coefficients[0])
+        for c in coefficients[1:]:
+            q = fma(q, square, splat(x, c))
+        return fma(q * square, x, x)
+
+    return series
 
 
 def log1p(u: Any) -> Any:
