@@ -22,6 +22,7 @@ import bench.study
 from bench import cli
 from bench.problems import Problem
 from bench.report import words
+from bench.report.roofline import case_lines
 from bench.speed.seconds import measured_batch_sizes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -298,6 +299,13 @@ def test_times_of_programs_are_those_of_the_reference() -> None:
     """The README's tables of programs side by side are those of the reference run, as written."""
     (tables,) = re.findall("<!-- peers -->\n(.*?)<!-- /peers -->", README, flags=re.DOTALL)
     assert tables == (REFERENCE / "peers" / "peers.md").read_text("utf-8")
+
+
+def test_the_roofline_is_that_of_the_reference() -> None:
+    """The README's tables of digits under the roofs are those of the reference run."""
+    rows = pd.read_csv(REFERENCE / "roofline" / "roofline.csv")
+    expected = case_lines(rows[rows["case"] == "digits"])
+    assert "\n".join(expected) + "\n" in blocks(README, "text")
 
 
 def test_the_main_finding_is_that_of_the_reference() -> None:

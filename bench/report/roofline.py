@@ -284,13 +284,18 @@ def terminal_summary(roofline: Roofline) -> str:
         f"fma peak {short(roofline.roofs.peak)}F/s, {', '.join(roofs)}",
     ]
     for _, rows in groups(roofline.rows, "case"):
-        lines += ["", str(rows["title"].iloc[0])]
-        lines += _table(rows, "ns per sample and run", lambda row: short(row.seconds * 1e9))
-        lines += _table(
-            rows, "share of nearest roof", lambda row: f"{100 * row.share:.0f}% {row.roof}"
-        )
+        lines += ["", *case_lines(rows)]
     lines += warnings(roofline)
     return "\n".join(lines)
+
+
+def case_lines(rows: pd.DataFrame) -> list[str]:
+    """Lines of one case's two tables, of its rows of `roofline.csv`."""
+    return [
+        str(rows["title"].iloc[0]),
+        *_table(rows, "ns per sample and run", lambda row: short(row.seconds * 1e9)),
+        *_table(rows, "share of nearest roof", lambda row: f"{100 * row.share:.0f}% {row.roof}"),
+    ]
 
 
 def _table(rows: pd.DataFrame, head: str, cell: Callable[[Any], str]) -> list[str]:
