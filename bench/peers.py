@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import kernels
-from bench import report, view
+from bench import report
+from bench.about import about, command_of
 from bench.experiments.progress import Reporter, reporter
 from bench.experiments.store import Store, unwritable
 from bench.report import peers as page
@@ -71,38 +67,12 @@ def peers(
 def publish(store: Store, folder: Path, plan: Plan, measured: Measured) -> Path:
     """Write what was measured into the folder, put it at OUT/peers, and return the page."""
     try:
-        page.write(measured, folder, about(plan, measured))
+        told = measured.about.items()
+        programs = {program: t["version"] for (_, program), t in told if t["version"]}
+        description = about(command_of(page.NAME, plan, OPTIONS), programs)
+        page.write(measured, folder, description)
         folder = store.publish(folder, page.NAME)
         report.index.write(store.out)
     except OSError as error:
         raise unwritable(store.out / page.NAME, error) from None
     return folder / "report.html"
-
-
-def about(plan: Plan, measured: Measured) -> dict[str, str]:
-    """Return when, where and with what it was measured."""
-    machine = view.machine()
-    programs = {p: told["version"] for (_, p), told in measured.about.items() if told["version"]}
-    return {
-        "Command": command(plan),
-        "Date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "Machine": f"{machine['processor']} ({kernels.INSTRUCTION_SET}), {machine['cores']} cores, "
-        f"{machine['system']}",
-        "Programs": ", ".join(f"{name} {number}" for name, number in programs.items()),
-        "Versions": ", ".join(f"{name} {number}" for name, number in view.versions().items()),
-    }
-
-
-def command(plan: Plan) -> str:
-    """Return the command that measures the same again."""
-    told = ["batchbench peers"]
-    for field in fields(plan):
-        value = getattr(plan, field.name)
-        if value == field.default:
-            continue
-        if field.name in OPTIONS:
-            told += [f"{OPTIONS[field.name]} {shlex.quote(str(one))}" for one in value]
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, Sequence) else str(value)
-            told.append(f"--{field.name.replace('_', '-')} {shlex.quote(text)}")
-    return " ".join(told)

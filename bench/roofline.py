@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import kernels
-from bench import report, view
+from bench import report
+from bench.about import about, command_of
 from bench.experiments.progress import Reporter, reporter
 from bench.experiments.store import Store, unwritable
 from bench.report import roofline as page
@@ -47,32 +45,9 @@ def roofline(
     progress.say(f"Measuring takes about {duration(plan.seconds(programs()))}, on one core.")
     measured = measure(plan, progress)
     try:
-        page.write(measured, folder, about(plan))
+        page.write(measured, folder, about(command_of(NAME, plan, {})))
         folder = store.publish(folder, NAME)
         report.index.write(store.out)
     except OSError as error:
         raise unwritable(store.out / NAME, error) from None
     return measured, folder / "report.html"
-
-
-def about(plan: Plan) -> dict[str, str]:
-    """Return when, where and with what it was measured."""
-    machine = view.machine()
-    return {
-        "Command": command(plan),
-        "Date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "Machine": f"{machine['processor']} ({kernels.INSTRUCTION_SET}), {machine['cores']} cores, "
-        f"{machine['system']}; one of them is used",
-        "Versions": ", ".join(f"{name} {number}" for name, number in view.versions().items()),
-    }
-
-
-def command(plan: Plan) -> str:
-    """Return the command that measures the same again."""
-    told = ["batchbench roofline"]
-    for field in fields(plan):
-        value = getattr(plan, field.name)
-        if value != field.default:
-            text = value if isinstance(value, str | int) else ",".join(map(str, value))
-            told.append(f"--{field.name.replace('_', '-')} {text}")
-    return " ".join(told)

@@ -13,6 +13,7 @@ import pytest
 
 from bench import cli
 from bench import peers as command
+from bench.about import command_of
 from bench.analysis.standings import best_peer, standings
 from bench.errors import InputError
 from bench.experiments.progress import Silent
@@ -477,7 +478,7 @@ def test_the_command_is_told_as_it_was_given(tmp_path: Path) -> None:
     """Every option that differs from its default stands in the command that is told."""
     path = own(tmp_path, "", name="my kernel").path
     plan = Plan(["xor", "wide"], [1, "full"], rounds=3, programs=["NumPy"], own=[path])
-    assert command.command(plan) == (
+    assert command_of("peers", plan, command.OPTIONS) == (
         "batchbench peers --case xor --case wide --batch-sizes 1,full --rounds 3 "
         f"--programs NumPy --peer '{path}'"
     )

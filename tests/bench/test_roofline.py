@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 from bench import cli
+from bench.about import command_of
 from bench.errors import InputError
 from bench.experiments.progress import Silent
 from bench.report import roofline as page
 from bench.report.figures import DrawnFigure, draw
 from bench.report.figures import roofline as drawings
-from bench.roofline import command
 from bench.speed import cases
 from bench.speed import roofline as measured
 from bench.speed.bandwidth import KIB, MIB, Curve, Level, working_sets
@@ -328,9 +328,12 @@ def test_bad_options_are_named(options: dict[str, object], name: str) -> None:
 
 def test_the_command_is_the_one_that_was_given() -> None:
     """Options that differ from their defaults, and no others."""
-    assert command(Plan()) == "batchbench roofline"
+    assert command_of("roofline", Plan(), {}) == "batchbench roofline"
     given = Plan(case="wide", batch_sizes=[1, "full"], rounds=3)
-    assert command(given) == "batchbench roofline --case wide --batch-sizes 1,full --rounds 3"
+    assert (
+        command_of("roofline", given, {})
+        == "batchbench roofline --case wide --batch-sizes 1,full --rounds 3"
+    )
 
 
 class Wrong:
