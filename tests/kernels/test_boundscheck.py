@@ -33,7 +33,7 @@ for widths in WIDTHS:
             for runs in (None, 1, 17):
                 params = init_params(network, 0, dtype=np.float32, size=runs)
                 for batch_size in (1, 3, 16, 17, "full"):
-                    for rule in ("sgd", "adam"):
+                    for rule in ("sgd", "momentum"):  # all four ways of training
                         train(
                             network, params, X, y, batch_size=batch_size, learning_rate=0.1,
                             epochs=2, rule=rule, checkpoints=(0, n // 2, n), keep_params=True,
