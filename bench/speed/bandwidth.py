@@ -115,6 +115,8 @@ def cache_sizes(core: int = 0, root: Path = CACHES) -> list[int]:
     """
     found: dict[int, int] = {}
     for index in (root / f"cpu{core}" / "cache").glob("index*"):
+        if not (index / "size").exists():  # Linux leaves out what it does not know
+            continue
         level, kind, size = (
             (index / name).read_text().strip() for name in ("level", "type", "size")
         )
@@ -218,8 +220,11 @@ def capacities(curve: Curve) -> list[int]:
 
 
 def level_of(size: float, found: Sequence[Level]) -> Level:
-    """The level that a working set of so many bytes lives in: the first that holds it."""
-    return next(level for level in found if size <= level.capacity)
+    """The level that a working set of so many bytes lives in: the first that holds it, or the last.
+
+    (A cache so large that the sweep never leaves it is the last that was found.)
+    """
+    return next((level for level in found if size <= level.capacity), found[-1])
 
 
 def read_caches() -> list[int]:

@@ -1,4 +1,4 @@
-"""Both engines by all rules, dtypes and depths, as shares of the fma peak.
+"""Both engines on three networks, blocks by all rules and in float64, as shares of the fma peak.
 
 `python -m bench.speed.blocks --rounds 5`: medians over that many rounds; the peak is measured
 before each timing. A call's own costs (about 1 ms) are small beside the epochs that it trains, and

@@ -18,7 +18,8 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.experiments.progress import Reporter, stage
-from bench.speed import cases
+from bench.experiments.run import COMPILING
+from bench.speed import cases, warm_up
 from bench.speed.bandwidth import (
     Curve,
     best_curve,
@@ -33,7 +34,6 @@ from bench.speed.peers import OURS, PEERS, CannotDoError, Params, Run, Work
 from bench.speed.seconds import AGREEMENT, Timed, Worker, distance, measuring_core
 from bench.speed.subject import LEARNING_RATE, Subject
 from bench.speed.traffic import Roofs, Way, bound
-from bench.speed.warm_up import nothing_compiled
 from bench.speed.worker import Trainer
 from kernels import train
 
@@ -76,10 +76,6 @@ class Engine:
             return np.asarray(result.params, dtype=np.float32)
 
         return run
-
-    def arithmetic(self) -> str:
-        """Return what computes its products."""
-        return "kernels"
 
 
 class Block(Subject):
@@ -240,10 +236,11 @@ def watched_curve(sets: Sequence[int]) -> tuple[Curve, float]:
 
 def compile_ways(case: str, progress: Reporter) -> None:
     """Compile both engines before anything is timed, and say so where they are not kept yet."""
-    if nothing_compiled():
-        progress.say("Compiling the kernels, which are kept for the next time: about 20 s.")
+    if warm_up.nothing_compiled():
+        progress.say(COMPILING)
     for runs in (LANES, 1):
-        Engine(look_ahead=True).prepare(subject_of(cases.case(case), runs).work(1))(1, False)
+        for size in warm_up.BATCH_SIZES:
+            Engine(look_ahead=True).prepare(subject_of(cases.case(case), runs).work(size))(1, False)
 
 
 @contextmanager

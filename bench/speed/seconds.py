@@ -169,9 +169,14 @@ def installed(programs: Iterable[str] | None) -> list[str]:
 
 
 def distance(params: Params, ours: Params, start: Params) -> float:
-    """|params - ours| as a share of |ours - start|, the way that training went."""
-    went = np.linalg.norm(ours.astype(np.float64) - start)
-    return float(np.linalg.norm(params.astype(np.float64) - ours) / went)
+    """|params - ours| as a share of |ours - start|, the way that training went; the worst run's.
+
+    A run that went nowhere (a dead network) may not go anywhere else.
+    """
+    went = np.linalg.norm(ours.astype(np.float64) - start, axis=-1)
+    apart = np.linalg.norm(params.astype(np.float64) - ours, axis=-1)
+    shares = np.where(apart > 0, np.inf, 0.0)
+    return float(np.max(np.divide(apart, went, out=shares, where=went > 0)))
 
 
 def linear_cost(

@@ -344,6 +344,8 @@ def _each(
         try:
             found[program] = ask(worker)
         except CannotDoError as reason:
+            if program == OURS:
+                raise RuntimeError(f"our own engine: {reason}") from None
             left_out[program] = reason
             del racing[program]
     return found

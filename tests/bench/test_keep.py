@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import subprocess
 import sys
@@ -39,6 +41,21 @@ def test_a_kept_problem_is_the_one_that_was_made(
     assert first is not second
     assert pickle.dumps(first) == pickle.dumps(second)
     np.testing.assert_array_equal(second.X_train, first.X_train, strict=True)
+
+
+def test_a_kept_problem_runs_nothing_when_it_is_read(
+    tmp_path: Path, counted: tuple[list[str], Callable[[], Problem]]
+) -> None:
+    """A file of another's making, its digest right, is not believed where it holds objects."""
+    calls, make = counted
+    kept("iris", make, tmp_path)
+    (path,) = tmp_path.iterdir()
+    file = io.BytesIO()
+    np.savez(file, about=np.array([print], dtype=object), X_train=np.zeros(1))
+    data = file.getvalue()
+    path.write_bytes(hashlib.sha256(data).digest() + data)
+    kept("iris", make, tmp_path)
+    assert calls == ["made", "made"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", bytes(100)])
