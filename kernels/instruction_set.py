@@ -1,4 +1,7 @@
-"""The processor's vector registers: lanes and tile sizes follow from them, here alone."""
+"""The processor's vector registers: lanes and large tiles follow from them, here alone.
+
+(Single rows, which are the same on all processors, are in `product.py`.)
+"""
 
 from __future__ import annotations
 

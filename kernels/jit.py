@@ -111,7 +111,7 @@ def inner(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compile a function as part of its one caller, before LLVM sees either.
+    """Compile a function as part of its callers, before LLVM sees either.
 
     LLVM optimizes a callee, and then once more in each caller on the way up: levels cost seconds.
     """

@@ -155,9 +155,8 @@ def block_loss(pair: int, A: Any, at: int, n_outputs: int, y: Any) -> Any:
     for k in range(n_outputs):
         z = load(A, at + k * step) - largest
         total = total + exp(z)
-        if (
-            y[k] > 0.0
-        ):  # else z may be -infinity, where logits lie further apart than the dtype goes
+        # else z may be -infinity, where logits lie further apart than the dtype goes
+        if y[k] > 0.0:
             value = value - splat(A, y[k]) * z
     return value + log(total)
 

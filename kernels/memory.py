@@ -2,8 +2,8 @@
 
 Numba counts references to an array, with atomic additions, wherever one is handed from function to
 function: on a network of nine weights that took ten times as long as the arithmetic. The entry
-points of `epoch.py` turn their arrays into memory once (`as_memory`) and keep them alive meanwhile.
-Under NUMBA_BOUNDSCHECK every access is checked.
+points, which `jit` marks, turn their arrays into memory once (`as_memory`) and keep them alive
+meanwhile. Under NUMBA_BOUNDSCHECK every access is checked.
 """
 
 from __future__ import annotations

@@ -192,8 +192,9 @@ def train(
         Samples (X, y) that give loss and accuracy (or rmse) in place of all that are trained on:
         a part of a large data set.
     look_ahead
-        False trains step by step what several batches at a time would train faster (`epoch.py`):
-        for comparison. The result is the same to rounding.
+        False trains step by step, for comparison, what is faster in chunks of several batches
+        (`chunk.py`): by SGD up to batch size 16, momentum and Nesterov up to 4, on 16 inputs or
+        more (`schedule.py`). The result is the same to rounding.
 
     Returns
     -------

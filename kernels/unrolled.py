@@ -1,6 +1,6 @@
 """Small networks: a step of SGD as one stretch of straight code, every parameter in a register.
 
-The loops, strides and tiles of `epoch.py` cost more than the arithmetic where a layer has two or
+The loops, strides and tiles of `chunk.py` cost more than the arithmetic where a layer has two or
 three units. Here the widths are part of a *type*, so the compiler sees a step without a loop or
 an address:
 
@@ -35,7 +35,7 @@ from kernels.updates import SGD, Rule
 from kernels.vector import VectorType, splat_ir, vector_pointer
 
 # Most parameters of a network that is unrolled. 32 registers hold three groups of the 9 of 2-2-1;
-# what is beyond them is spilled, which the loops of `epoch.py` do with everything.
+# what is beyond them is spilled, which the loops of `chunk.py` do with everything.
 MOST_PARAMS = 64
 GROUPS = 3  # in the code of a step: a fourth costs more by spilling than it gains
 
