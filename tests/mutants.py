@@ -550,14 +550,14 @@ ROOFLINE = [
 SIDE_BY_SIDE = [
     Mutant(
         "ratio of medians for the median of ratios",
-        "bench/analysis/standings.py",
+        "bench/report/standings.py",
         "median_interval(times[program] / times[best] if best else [])",
         "median_interval(times[program] / times[best].median() if best else [])",
         (PEERS + "test_ratios_are_taken_round_by_round",),
     ),
     Mutant(
         "our engine counted among the peers",
-        "bench/analysis/standings.py",
+        "bench/report/standings.py",
         "if name in PEERS and name != OURS",
         "if name in PEERS",
         (PEERS + "test_the_best_peer_is_neither_ours_nor_the_users",),

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.standings import standings
 from bench.report import figures, words
 from bench.report.figures import peers as drawings
 from bench.report.frames import groups, records
 from bench.report.page import card, environment, picture, stylesheet
+from bench.report.standings import standings
 from bench.speed.peers import OURS
 from bench.speed.side_by_side import ALL, CASES, ONE, SGEMM_SIZE, Measured
 

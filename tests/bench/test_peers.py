@@ -14,12 +14,12 @@ import pytest
 from bench import cli
 from bench import peers as command
 from bench.about import command_of
-from bench.analysis.standings import best_peer, standings
 from bench.errors import InputError
 from bench.experiments.progress import Silent
 from bench.peers import peers
 from bench.report import peers as page
 from bench.report.figures import peers as drawings
+from bench.report.standings import best_peer, standings
 from bench.speed import seconds, side_by_side
 from bench.speed.peers import PEERS, CannotDoError, OwnPeer, Work, example_kernel, program_of
 from bench.speed.seconds import AGREEMENT, FailedError, Worker, distance
