@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,11 @@ PLUGIN_DEFAULTS = {
     "--benchmark-sort": "name",
     "--benchmark-columns": ["median", "iqr", "min", "rounds", "iterations"],
 }
+
+
+# From so many tests on, those of the kernels are among them, and other tests run long before
+MANY_TESTS = 1000
+compiler_key = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,3 +80,25 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     from bench.speed.machine import describe
 
     describe(machine_info)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Beside a run of all tests, compile on another core what the last of them need."""
+    config = session.config
+    if wants_benchmarks(config) or config.option.collectonly or len(session.items) < MANY_TESTS:
+        return
+    config.stash[compiler_key] = subprocess.Popen(
+        [sys.executable, "-m", "tests.compile_ahead"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a group of its own, with the process that it starts in turn
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End with the tests."""
+    compiler = config.stash.get(compiler_key, None)
+    if compiler is not None and compiler.poll() is None:
+        os.killpg(compiler.pid, signal.SIGKILL)
+        compiler.wait()
