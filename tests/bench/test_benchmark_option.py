@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -31,11 +32,13 @@ def test_untimed():
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout with one test, and one timing in place of its benchmarks."""
+    """A copy of the checkout with one test, and one timing in place of its benchmarks.
+
+    Without the kernels: a copy of them would be compiled once more.
+    """
     copy = tmp_path_factory.mktemp("checkout")
-    for name in ("bench", "kernels"):
-        ignored = shutil.ignore_patterns("bench_*.py", "__pycache__")
-        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    ignored = shutil.ignore_patterns("bench_*.py", "__pycache__")
+    shutil.copytree(ROOT / "bench", copy / "bench", ignore=ignored)
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
     (copy / "bench" / "speed" / "bench_tiny.py").write_text(TINY_BENCHMARK)
@@ -47,7 +50,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_pytest(folder: Path, *options: str) -> str:
     """Run pytest in a folder; return what it printed, after a check that nothing failed."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # where the kernels are
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
