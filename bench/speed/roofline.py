@@ -31,7 +31,8 @@ from bench.speed.bandwidth import (
 from bench.speed.cases import Case
 from bench.speed.peak import fma_peak
 from bench.speed.peers import OURS, PEERS, CannotDoError, Params, Run, Work
-from bench.speed.seconds import AGREEMENT, Timed, Worker, distance, measuring_core
+from bench.speed.process import measuring_core
+from bench.speed.seconds import AGREEMENT, Timed, Worker, distance
 from bench.speed.subject import LEARNING_RATE, Subject
 from bench.speed.traffic import Roofs, Way, bound
 from bench.speed.worker import Trainer

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -16,10 +11,10 @@ import pandas as pd
 import scipy  # which loads scipy.optimize on first use
 from numpy.typing import NDArray
 
-import bench
 from bench.errors import InputError
 from bench.problems import Problem
 from bench.speed.peers import OURS, PEERS, CannotDoError, Params, start_of
+from bench.speed.process import EndedError, Process, measuring_core
 from bench.speed.subject import Subject
 
 ROUNDS = 6  # the least and the greatest of 6 rounds enclose the median with 97%
@@ -30,9 +25,6 @@ POWER_ROUNDS = 9  # the second least and the second greatest enclose the median 
 # they went: float32's rounding (6e-8), grown over at most 128 updates to 1e-5, or to 4e-4 where
 # it puts a ReLU on the other side of 0. A wrong rate, order or mean gives 1e-2 and more.
 AGREEMENT = 1e-3
-# What a process of its own must not inherit: settings that hold BLAS back, and several threads
-SLOWED_BY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 GIVEN = "your program"
 
@@ -51,7 +43,7 @@ class Timed(Protocol):
         """Seconds per update of one round."""
 
 
-class Worker:
+class Worker(Process):
     """A program in a process of its own, pinned to one core where the system lets it.
 
     Ends with the `with` block that it stands in. Requests raise CannotDoError where the program
@@ -70,27 +62,16 @@ class Worker:
     def __init__(
         self, program: str, subject: Problem | Subject, *, all_cores: bool = False
     ) -> None:
-        inherited = (*SLOWED_BY, *ONE_THREAD) if all_cores else SLOWED_BY
-        environment = {k: v for k, v in os.environ.items() if k not in inherited}
-        environment |= {} if all_cores else dict.fromkeys(ONE_THREAD, "1")
         core = "all" if all_cores else str(measuring_core())
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.speed.worker", program, core],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment | {"JAX_PLATFORMS": "cpu"},
-            cwd=Path(bench.__file__).parents[1],
-            start_new_session=True,  # Ctrl-C is ours to handle
+        super().__init__(
+            ["bench.speed.worker", program, core],
+            all_cores=all_cores,
+            environment={"JAX_PLATFORMS": "cpu"},
         )
-        self._send(Subject.of(subject) if isinstance(subject, Problem) else subject)
+        self.send(Subject.of(subject) if isinstance(subject, Problem) else subject)
 
     def __enter__(self) -> Worker:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
 
     def prepare(self, batch_size: int) -> tuple[Params, float]:
         """Parameters after 2 passes at a batch size, and the seconds that the start took."""
@@ -100,29 +81,18 @@ class Worker:
         """Seconds per update of one round, at a batch size that was prepared."""
         return cast(float, self.ask("measure", batch_size))
 
-    def _send(self, message: object) -> None:
-        assert self.process.stdin is not None
-        pickle.dump(message, self.process.stdin)
-        self.process.stdin.flush()
-
     def ask(self, request: str, value: object = None) -> object:
         """Return what a method of `bench.speed.worker.Trainer` gives there."""
-        assert self.process.stdout is not None
         try:
-            self._send((request, value))
-            outcome, answer = pickle.load(self.process.stdout)
-        except (BrokenPipeError, EOFError):
-            raise FailedError(f"ended with exit code {self.process.wait()}") from None
+            self.send((request, value))
+            outcome, answer = self.receive()
+        except EndedError as error:
+            raise FailedError(str(error)) from None
         if outcome == "failed":
             raise FailedError(answer)
         if outcome == "cannot do":
             raise CannotDoError(answer)
         return answer
-
-
-def measuring_core() -> int:
-    """Number of the core that workers are pinned to: the last that this process may use."""
-    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 
 
 def given_cost(problem: Problem, c0: float, c1: float) -> pd.DataFrame:

@@ -7,8 +7,6 @@ answers each on standard output. It ends with its input.
 
 from __future__ import annotations
 
-import os
-import pickle
 import sys
 import time
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from bench.speed.peers import (
     Work,
     program_of,
 )
+from bench.speed.process import Requests, pin
 from bench.speed.subject import Subject
 
 MEASURED_SECONDS = 0.015
@@ -220,19 +219,11 @@ def _place(trainer: Trainer, error: Exception) -> str:
 def main() -> None:
     """Serve requests until standard input ends."""
     program, core = sys.argv[1:]
-    if core != "all" and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core)})
-    # Answers keep the standard output to themselves: what a library prints goes to the error stream
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    trainer = Trainer(program_of(program), pickle.load(sys.stdin.buffer))
-    while True:
-        try:
-            request, value = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(answer(trainer, request, value), answers)
-        answers.flush()
+    if core != "all":
+        pin(int(core))
+    requests = Requests()
+    trainer = Trainer(program_of(program), requests.read())
+    requests.serve(lambda message: answer(trainer, *message))
 
 
 if __name__ == "__main__":

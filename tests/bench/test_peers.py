@@ -20,7 +20,7 @@ from bench.peers import peers
 from bench.report import peers as page
 from bench.report.figures import peers as drawings
 from bench.report.standings import best_peer, standings
-from bench.speed import seconds, side_by_side
+from bench.speed import process, side_by_side
 from bench.speed.peers import PEERS, CannotDoError, OwnPeer, Work, example_kernel, program_of
 from bench.speed.seconds import AGREEMENT, FailedError, Worker, distance
 from bench.speed.side_by_side import (
@@ -495,14 +495,14 @@ def test_processes_on_all_cores_choose_their_threads(monkeypatch: pytest.MonkeyP
         started.append((line, env))
         raise InterruptedError
 
-    for name in (*seconds.SLOWED_BY, *seconds.ONE_THREAD):
+    for name in (*process.SLOWED_BY, *process.ONE_THREAD):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(seconds.subprocess, "Popen", start)
+    monkeypatch.setattr(process.subprocess, "Popen", start)
     with pytest.raises(InterruptedError):
         Worker("batchbench", subject(), all_cores=True)
     ((line, environment),) = started
     assert line[-1] == "all"
-    assert not {*seconds.SLOWED_BY, *seconds.ONE_THREAD} & environment.keys()
+    assert not {*process.SLOWED_BY, *process.ONE_THREAD} & environment.keys()
 
 
 def test_a_process_tells_roofs_and_what_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.problems import Problem, load_problem, with_options
-from bench.speed import seconds
+from bench.speed import process, seconds
 from bench.speed.flops import forward_flops, step_flops
 from bench.speed.peak import CHAINS, fma_peak, multiply_add, vector_lanes
 from bench.speed.peers import PEERS, CannotDoError, Params, Peer, Work, start_of
@@ -192,12 +192,12 @@ def test_processes_are_rid_of_what_slows_them(monkeypatch: pytest.MonkeyPatch) -
         environments.append(env)
         raise InterruptedError
 
-    for name in seconds.SLOWED_BY:
+    for name in process.SLOWED_BY:
         monkeypatch.setenv(name, "Haswell")
-    monkeypatch.setattr(seconds.subprocess, "Popen", start)
+    monkeypatch.setattr(process.subprocess, "Popen", start)
     with pytest.raises(InterruptedError):
         seconds.Worker("batchbench", load_problem("notes"))
-    assert not set(seconds.SLOWED_BY) & environments[0].keys()
+    assert not set(process.SLOWED_BY) & environments[0].keys()
     assert environments[0]["OMP_NUM_THREADS"] == "1"
 
 

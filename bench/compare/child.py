@@ -1,0 +1,82 @@
+"""A side at work in a process of its own: `python -m bench.compare.child FOLDER`.
+
+FOLDER holds the side's `kernels`. This file, and what it imports of `bench`, is the same for both
+sides; everything else that computes is the side's own.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.speed.process import Requests, pin
+
+# What a side does that has no such function, rule or argument
+LACKING = (AttributeError, ImportError, TypeError, NotImplementedError)
+TOLD = 300  # letters of an exception, at most
+
+Outcome = Literal["done", "lacking", "failed"]
+
+
+class Child:
+    """What a side does on request."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Any] = {}
+
+    def prepare(self, name: str) -> float:
+        """Make a benchmark ready and call it once, which compiles; return a call's seconds."""
+        from bench.compare.benchmarks import BENCHMARKS
+
+        self._calls[name] = BENCHMARKS[name]()
+        self._calls[name]()
+        return min(self.turn(name, 2))
+
+    def turn(self, name: str, calls: int) -> list[float]:
+        """Seconds of so many calls, one by one, after one that brings its data into the cache."""
+        call, clock, seconds = self._calls[name], time.perf_counter, []
+        call()
+        for _ in range(calls):
+            start = clock()
+            call()
+            seconds.append(clock() - start)
+        return seconds
+
+    def pin(self, core: int) -> None:
+        """Stay on a core."""
+        pin(core)
+
+
+def answer(child: Child, request: str, arguments: tuple[Any, ...]) -> tuple[Outcome, Any]:
+    """("done", result), or why there is none."""
+    try:
+        return "done", getattr(child, request)(*arguments)
+    except LACKING as error:
+        return "lacking", _told(error)
+    except Exception as error:
+        return "failed", _told(error)
+
+
+def _told(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())[:TOLD]
+    return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    (folder,) = sys.argv[1:]
+    requests = Requests()
+    sys.path.insert(0, folder)
+    import kernels
+
+    assert Path(kernels.__file__ or "").parents[1] == Path(folder), "another side's kernels"
+    child = Child()
+    requests.serve(lambda message: answer(child, *message))
+
+
+if __name__ == "__main__":
+    main()
