@@ -1,1 +1,1 @@
-"""Are the kernels of one revision slower than those of another, and do they learn as well?"""
+"""Two revisions side by side: which kernels are slower, and do both learn as well."""

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import kernels
 import numpy as np
 from numpy.typing import NDArray
+
+import kernels
 
 Call = Callable[[], object]
 Floats = NDArray[np.float32]
@@ -39,7 +40,12 @@ def train(
     network, params, X, y = data(widths, n)
     rates = RATE if runs == 1 else np.geomspace(RATE / 10, RATE, runs)
     order = kernels.sample_order(0, n, epochs)
-    given = {"batch_size": batch_size, "learning_rate": rates, "epochs": epochs, "order": order}
+    given: dict[str, Any] = {
+        "batch_size": batch_size,
+        "learning_rate": rates,
+        "epochs": epochs,
+        "order": order,
+    }
     return lambda: kernels.train(network, params, X, y, **given, checkpoints=(), **rule)
 
 
@@ -65,13 +71,13 @@ def gradient(batch_size: int, calls: int) -> Call:
 
 def evaluate() -> Call:
     """Loss and accuracy on many samples."""
-    network, params, X, y = data(DIGITS, 16_384)
+    network, params, X, y = data(DIGITS, 8192)
     return lambda: kernels.evaluate(network, params, X, y)
 
 
 def momentum(rule: str, batch_size: int) -> Call:
     """Training by another rule."""
-    return train(DIGITS, 1024, batch_size, 8, rule=rule)
+    return train(DIGITS, 1024, batch_size, 4, rule=rule)
 
 
 BENCHMARKS: dict[str, Callable[[], Call]] = {
@@ -80,8 +86,8 @@ BENCHMARKS: dict[str, Callable[[], Call]] = {
     "64-32-10 run full": partial(train, DIGITS, 1024, "full", 8),
     "64-32-10 momentum B=1": partial(momentum, "momentum", 1),
     "64-32-10 Adam B=8": partial(momentum, "adam", 8),
-    "64-32-10 block B=1": partial(train, DIGITS, 1024, 1, 1, runs=16),
-    "64-32-10 block B=32": partial(train, DIGITS, 1024, 32, 1, runs=16),
+    "64-32-10 block B=1": partial(train, DIGITS, 512, 1, 1, runs=16),
+    "64-32-10 block B=32": partial(train, DIGITS, 512, 32, 1, runs=16),
     "784-128-10 run B=1": partial(train, IMAGES, 128, 1, 1),
     "784-128-10 run B=32": partial(train, IMAGES, 128, 32, 1),
     "2-2-1 block B=1": xor,

@@ -27,23 +27,20 @@ class Child:
     def __init__(self) -> None:
         self._calls: dict[str, Any] = {}
 
-    def prepare(self, name: str) -> float:
-        """Make a benchmark ready and call it once, which compiles; return a call's seconds."""
+    def prepare(self, name: str) -> None:
+        """Make a benchmark ready and call it once, which compiles it or loads what was compiled."""
         from bench.compare.benchmarks import BENCHMARKS
 
         self._calls[name] = BENCHMARKS[name]()
         self._calls[name]()
-        return min(self.turn(name, 2))
 
-    def turn(self, name: str, calls: int) -> list[float]:
-        """Seconds of so many calls, one by one, after one that brings its data into the cache."""
-        call, clock, seconds = self._calls[name], time.perf_counter, []
-        call()
+    def turn(self, name: str, calls: int) -> float:
+        """Seconds of a call, the mean of so many."""
+        call, clock = self._calls[name], time.perf_counter
+        start = clock()
         for _ in range(calls):
-            start = clock()
             call()
-            seconds.append(clock() - start)
-        return seconds
+        return (clock() - start) / calls
 
     def pin(self, core: int) -> None:
         """Stay on a core."""

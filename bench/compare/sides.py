@@ -86,7 +86,7 @@ def side(revision: str) -> Side:
 
 
 def _git(*arguments: str) -> bytes | None:
-    """Standard output of a git command in the checkout; None where it fails, or git is not there."""
+    """Standard output of a git command in the checkout; None where it fails or git is missing."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
     except OSError:
