@@ -20,7 +20,8 @@ Floats = NDArray[np.float64]
 Verdict = Literal["faster", "slower", "same", "cannot tell"]
 
 LEVEL = 0.05  # probability that any interval of a table misses its truth, at most
-DRAWS = 2000
+DRAWS, AT_ONCE = 2000, 100  # resamples, and how many of them are in memory
+TOLERANCE = 0.01  # the slowdown that does not matter, as a share, unless told otherwise
 SAME = 0.03  # what "same within X" may still mean: the aim is to see 5%
 POWER = 0.8  # of the smallest slowdown that would have been seen
 LEAST_PAIRS = 3  # of processes, below which there is no telling
@@ -137,12 +138,12 @@ def resampled(pairs: Sequence[Floats], rng: np.random.Generator) -> Floats:
     lengths = np.array([len(one) for one in pairs])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     values = np.concatenate(pairs)
-    drawn = np.empty(DRAWS)
-    for k in range(DRAWS):
-        chosen = rng.integers(0, number, number)
-        within = (rng.random((number, size)) * lengths[chosen, None]).astype(np.int64)
-        drawn[k] = np.median(values[starts[chosen, None] + within])
-    return drawn
+    drawn = []
+    for _ in range(DRAWS // AT_ONCE):
+        chosen = rng.integers(0, number, (AT_ONCE, number, 1))
+        within = (rng.random((AT_ONCE, number, size)) * lengths[chosen]).astype(np.int64)
+        drawn.append(np.median(values[starts[chosen] + within], axis=(1, 2)))
+    return np.concatenate(drawn)
 
 
 def effects(pairs: Sequence[Floats], levels: Sequence[float], seed: int = 0) -> list[Effect]:

@@ -64,7 +64,7 @@ def side(revision: str) -> Side:
     """
     if revision == WORKING_TREE:
         commit = "" if _changed() else _short("HEAD")
-        return Side(revision, commit, _keep(ROOT / "kernels", _cache()))
+        return Side(revision, commit, lay_down(ROOT / "kernels"))
     # A name that begins with a hyphen would be an option of git
     found = (
         None
@@ -82,7 +82,7 @@ def side(revision: str) -> Side:
     with tempfile.TemporaryDirectory() as temporary:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(temporary, filter="data")
-        return Side(revision, _short(revision), _keep(Path(temporary) / "kernels", _cache()))
+        return Side(revision, _short(revision), lay_down(Path(temporary) / "kernels"))
 
 
 def _git(*arguments: str) -> bytes | None:
@@ -118,8 +118,15 @@ def _cache() -> Path:
     raise InputError(f"no folder to compile kernels in: make {places[0]} writable")
 
 
-def _keep(kernels: Path, cache: Path) -> Path:
-    """Copy kernels into the cache under their content, unless they are there; return the folder."""
+def lay_down(kernels: Path) -> Path:
+    """Copy a folder of kernels into the cache under its content, unless it is there already.
+
+    Returns
+    -------
+    Path
+        The folder of the side: it holds `kernels/`.
+    """
+    cache = _cache()
     sources = sorted(path for path in kernels.rglob("*") if path.suffix in (".py", ".typed"))
     digest = hashlib.sha256()
     for path in sources:
