@@ -42,6 +42,12 @@ class Child:
             call()
         return (clock() - start) / calls
 
+    def quality(self, name: str) -> dict[str, Any]:
+        """What a probe or a study of the quality gate finds (`probes.run`)."""
+        from bench.compare.probes import run
+
+        return run(name)
+
     def pin(self, core: int) -> None:
         """Stay on a core."""
         pin(core)
