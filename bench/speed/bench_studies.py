@@ -6,16 +6,24 @@ import time
 
 import pytest
 
-from bench.speed.conftest import RESULTS, studies_key
+from bench.speed.conftest import RESULTS, metrics_key, studies_key
+from bench.speed.metrics import EXAMPLES, RATES, SUCCESS, UPDATES, metrics_of
 from bench.study import study
 
 
 # A block of the notes' study is a population of 256 networks: 4 blocks are 1,024 a cell
-@pytest.mark.parametrize(("name", "seeds"), [("notes", 4), ("digits", 18)])
+@pytest.mark.parametrize(
+    ("name", "seeds", "measures"),
+    [("notes", 4, (SUCCESS,)), ("digits", 18, (SUCCESS, EXAMPLES, UPDATES, RATES))],
+)
 def test_study(
-    name: str, seeds: int, capsys: pytest.CaptureFixture[str], pytestconfig: pytest.Config
+    name: str,
+    seeds: int,
+    measures: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    pytestconfig: pytest.Config,
 ) -> None:
-    """A study ends with a page; what it says while it runs is seen at once."""
+    """A study ends with a page and the measures of its quality; what it says is seen at once."""
     start = time.perf_counter()
     with capsys.disabled():
         print(f"\nThe study {name} with {seeds} seeds:")
@@ -27,4 +35,5 @@ def test_study(
         str(done.report),
         "",
     ]
+    pytestconfig.stash[metrics_key] += metrics_of(done.record, done.summary, measures)
     assert done.report.is_file()

@@ -13,7 +13,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.speed import history
 from bench.speed.cases import case as case_of
+from bench.speed.metrics import Metric
 from bench.speed.peak import fma_peak
+from bench.speed.reference_workload import call_seconds, relative
 from bench.speed.timings import Timing, Work, aim_lines, comparison_lines, speed_lines
 from bench.speed.warm_up import compile_all
 
@@ -23,6 +25,7 @@ PEAK_SECONDS = 0.01
 
 timings_key = pytest.StashKey[list[Timing]]()
 studies_key = pytest.StashKey[list[str]]()
+metrics_key = pytest.StashKey[list[Metric]]()
 comparison_key = pytest.StashKey[list[str]]()
 
 
@@ -30,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Begin with nothing timed and nothing studied."""
     config.stash[timings_key] = []
     config.stash[studies_key] = []
+    config.stash[metrics_key] = []
     config.stash[comparison_key] = []
 
 
@@ -44,16 +48,21 @@ def _compiled(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture
 def timed(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Timer:
-    """Time a `Work` between two measurements of the fma peak; return what its call returns."""
+    """Time a `Work` between two measurements of the fma peak and of the reference workload.
+
+    The timer returns what the call returns.
+    """
 
     def timer(work: Work, *, operation: str, case: str, batch_size: str) -> Any:
         start = time.perf_counter()
         work.call()  # compiles: pytest-benchmark would calibrate itself on it
         first_call = time.perf_counter() - start
         benchmark.group = case_of(case).title
-        before = fma_peak(PEAK_SECONDS)
+        before, reference = fma_peak(PEAK_SECONDS), call_seconds()
         result = benchmark(work.call)
+        reference += call_seconds()
         if benchmark.stats is not None:
+            ratio = relative(benchmark.stats.stats.data, reference)
             timing = Timing(
                 operation=operation,
                 case=case,
@@ -64,10 +73,16 @@ def timed(benchmark: BenchmarkFixture, pytestconfig: pytest.Config) -> Timer:
                 flops=work.flops,
                 peak=(before + fma_peak(PEAK_SECONDS)) / 2,
                 first_call=first_call,
+                reference=benchmark.stats["median"] / ratio.value,
+                relative_low=ratio.low,
+                relative_high=ratio.high,
             )
             pytestconfig.stash[timings_key].append(timing)
             benchmark.extra_info.update(
-                asdict(timing), gflops=timing.speed / 1e9, share_of_peak=timing.share
+                history.without_infinity(asdict(timing)),
+                gflops=timing.speed / 1e9,
+                share_of_peak=timing.share,
+                relative_seconds=timing.relative_seconds,
             )
         return result
 
@@ -81,8 +96,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     timings = config.stash[timings_key]
     if not timings:
         return
-    folder = RESULTS / "history"
-    run = history.as_json(config)
+    folder = RESULTS / history.FOLDER
+    run = history.as_json(config, config.stash[metrics_key])
     before, notes = history.last_timings(folder, run["machine_info"]["fingerprint"])
     config.stash[comparison_key] = [
         *notes,

@@ -1,21 +1,62 @@
-"""Timings over time: one small file a run, in pytest-benchmark's own JSON format."""
+"""Timings and quality over time: one small file a run, in pytest-benchmark's own JSON format.
+
+What that format has no place for stands under a key of its own, which pytest-benchmark's tools pass
+over.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from pytest_benchmark.utils import get_machine_id, safe_dumps
 
+from bench.speed.metrics import Metric
 from bench.speed.timings import Timing
 
+if TYPE_CHECKING:
+    import pytest
 
-def as_json(config: pytest.Config) -> dict[str, Any]:
-    """Return the run as pytest-benchmark would save it: machine, commit, statistics of timings."""
+FOLDER = "history"
+OURS, FORMAT = "batchbench", 1
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of `pytest --benchmark`.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    time
+        When it was stored, with its time zone.
+    commit, dirty
+        Full hash, and whether there were uncommitted changes.
+    fingerprint
+        What the machine is told by, and what else moves timings (`bench.speed.machine`).
+    timings, metrics
+        What was measured.
+    """
+
+    path: Path
+    time: datetime
+    commit: str
+    dirty: bool
+    fingerprint: tuple[tuple[str, str], ...]
+    timings: tuple[Timing, ...]
+    metrics: tuple[Metric, ...]
+
+
+def as_json(config: pytest.Config, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """Return the run as pytest-benchmark would save it, and the quality beside it."""
     session: Any = config.pluginmanager.get_plugin("pytest-benchmark")
     commit = config.hook.pytest_benchmark_generate_commit_info(config=config)
     run: dict[str, Any] = config.hook.pytest_benchmark_generate_json(
@@ -25,7 +66,16 @@ def as_json(config: pytest.Config) -> dict[str, Any]:
         machine_info=session.get_machine_info(),
         commit_info=commit,
     )
+    run[OURS] = {"format": FORMAT, "quality": [without_infinity(asdict(one)) for one in metrics]}
     return run
+
+
+def without_infinity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write infinity, which JSON does not know, as null."""
+    return {
+        name: None if isinstance(value, float) and math.isinf(value) else value
+        for name, value in values.items()
+    }
 
 
 def save(folder: Path, run: dict[str, Any]) -> Path:
@@ -49,8 +99,82 @@ def save(folder: Path, run: dict[str, Any]) -> Path:
     return folder / name
 
 
+def read(folder: Path) -> tuple[list[Run], list[str]]:
+    """Read all runs below a folder, in the order in which they were stored.
+
+    Returns
+    -------
+    runs
+        Those of these benchmarks.
+    notes
+        A line for each file that is no such run: it is skipped and named.
+    """
+    runs, notes = [], []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            why = not_ours(run)
+            if not why:
+                runs.append(_run(path, run))
+        except DAMAGE as error:
+            why = f"not a whole run of these benchmarks ({type(error).__name__})"
+        if why:
+            notes.append(f"skipped {path}: {why}")
+    return sorted(runs, key=lambda run: (run.time, run.path)), notes
+
+
+def not_ours(run: Any) -> str:
+    """Why the content of a file is not read; "" where it is."""
+    if not {"machine_info", "commit_info", "benchmarks"} <= run.keys():
+        return "not a run of pytest-benchmark"
+    if OURS in run:
+        number = run[OURS]["format"]
+        return "" if number == FORMAT else f"of another version (format {number}, not {FORMAT})"
+    if any("relative_seconds" in b["extra_info"] for b in run["benchmarks"]):
+        return ""  # saved by pytest-benchmark itself (`--benchmark-save`)
+    if "fingerprint" in run["machine_info"]:
+        return "of an older version, without the reference workload"
+    return "a run of other benchmarks"
+
+
+def _run(path: Path, run: dict[str, Any]) -> Run:
+    """Return what a file holds."""
+    time = datetime.fromisoformat(run["datetime"])
+    own = run.get(OURS, {"quality": []})
+    found = Run(
+        path=path,
+        time=time if time.tzinfo else time.replace(tzinfo=UTC),
+        commit=str(run["commit_info"]["id"]),
+        dirty=bool(run["commit_info"]["dirty"]),
+        fingerprint=_pairs(run["machine_info"]["fingerprint"]),
+        timings=tuple(_timings(run["benchmarks"])),
+        metrics=tuple(Metric(**_fields(Metric, metric)) for metric in own["quality"]),
+    )
+    numbers = [timing.relative_seconds for timing in found.timings]
+    if not all(math.isfinite(x) and x > 0 for x in numbers):
+        raise ValueError("seconds are positive numbers")
+    return found
+
+
+def _pairs(fingerprint: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((str(key), str(value)) for key, value in fingerprint.items()))
+
+
+def _timings(benchmarks: Sequence[Mapping[str, Any]]) -> Iterator[Timing]:
+    """Return the timings that were stored with the benchmarks."""
+    for benchmark in benchmarks:
+        if "relative_seconds" in benchmark["extra_info"]:
+            yield Timing(**_fields(Timing, benchmark["extra_info"]))
+
+
+def _fields(kind: type[Timing] | type[Metric], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record, infinity where null is stored."""
+    found = {name: stored[name] for name in kind.__dataclass_fields__}
+    return {name: math.inf if value is None else value for name, value in found.items()}
+
+
 def last_timings(
-    folder: Path, fingerprint: dict[str, str]
+    folder: Path, fingerprint: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str, str], float], list[str]]:
     """Find, for each timing, the newest earlier one of the same machine.
 
@@ -59,23 +183,8 @@ def last_timings(
     before
         `Timing.relative_seconds` by `Timing.key`.
     notes
-        A line for each file that is no such run: it is skipped and named.
+        Those of `read`.
     """
-    before: dict[tuple[str, str, str], float] = {}
-    notes: list[str] = []
-    for path in sorted(folder.glob("*/[0-9][0-9][0-9][0-9]_*.json"), key=lambda path: path.name):
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            if run["machine_info"].get("fingerprint") != fingerprint:
-                continue
-            timings = [_timing(b["extra_info"]) for b in run["benchmarks"] if b["extra_info"]]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            notes.append(f"skipped {path}: not a run of these benchmarks ({type(error).__name__})")
-            continue
-        before |= {timing.key: timing.relative_seconds for timing in timings}
-    return before, notes
-
-
-def _timing(extra_info: dict[str, Any]) -> Timing:
-    """Return the timing that was stored with a benchmark."""
-    return Timing(**{name: extra_info[name] for name in Timing.__dataclass_fields__})
+    runs, notes = read(folder)
+    same = [run for run in runs if run.fingerprint == _pairs(fingerprint)]
+    return {t.key: t.relative_seconds for run in same for t in run.timings}, notes

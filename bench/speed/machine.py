@@ -6,8 +6,8 @@ import os
 import platform
 from typing import Any
 
-import numpy  # noqa: F401  with SciPy's below, the BLAS that are told
-import scipy.linalg  # noqa: F401
+import numpy as np
+import scipy.linalg  # noqa: F401  with NumPy, the BLAS that are told
 from threadpoolctl import threadpool_info
 
 from kernels import INSTRUCTION_SET
@@ -17,9 +17,15 @@ FLEETING = ("hz_actual", "hz_actual_friendly")
 
 
 def fingerprint(processor: str) -> dict[str, str]:
-    """Return what tells machines apart: name, system, processor, cores, instruction set, BLAS."""
+    """Return what tells machines apart: name, system, processor, cores, instruction set, BLAS.
+
+    Python, NumPy and the version and architecture of its BLAS are in it, for they move the
+    reference workload that all timings are relative to.
+    """
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    blas = sorted({f"{x['internal_api']} {x.get('architecture', '')}".strip() for x in libraries})
+    blas = {
+        f"{x['internal_api']} {x['version']} {x.get('architecture', '')}".strip() for x in libraries
+    }
     return {
         "node": platform.node(),
         "system": platform.system(),
@@ -27,7 +33,9 @@ def fingerprint(processor: str) -> dict[str, str]:
         "processor": processor,
         "cores": str(os.cpu_count()),
         "instruction_set": INSTRUCTION_SET,
-        "blas": ", ".join(blas),
+        "blas": ", ".join(sorted(blas)),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
     }
 
 

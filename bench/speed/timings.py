@@ -5,6 +5,7 @@ Everything here is pure: records in, lines of plain ASCII out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -41,6 +42,11 @@ class Timing:
         Floating-point operations per second of fused multiply-adds, measured around the timing.
     first_call
         Seconds of the first call, which compiles what was not compiled before; not in `seconds`.
+    reference
+        Seconds of the reference workload, measured around the timing.
+    relative_low, relative_high
+        95% interval of `relative_seconds`, from the rounds of both; 0 and infinity where there were
+        too few.
     """
 
     operation: str
@@ -52,6 +58,9 @@ class Timing:
     flops: int
     peak: float
     first_call: float
+    reference: float = math.nan
+    relative_low: float = 0.0
+    relative_high: float = math.inf
 
     @property
     def speed(self) -> float:
@@ -65,8 +74,8 @@ class Timing:
 
     @property
     def relative_seconds(self) -> float:
-        """Seconds of a call times the peak: what does not change where only the clock does."""
-        return self.seconds * self.peak
+        """Seconds of a call over those of the reference workload: what the history compares."""
+        return self.seconds / self.reference
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -140,8 +149,8 @@ def comparison_lines(
     if not known:
         return ["no earlier run on this machine to compare with"]
     return [
-        "time per call as a ratio to the last run on this machine, both relative to the fma peak",
-        "measured beside them; above 1 is slower. Single runs differ by 10% and more on a machine",
-        "that does other things too: a hint where to look, no verdict",
+        "time per call as a ratio to the last run on this machine, both relative to the reference",
+        "workload timed beside them; above 1 is slower. Single runs differ by 10% and more on a",
+        "machine that does other things too: a hint where to look; `batchbench history` judges",
         *table(known, lambda t: f"{t.relative_seconds / before[t.key]:.2f}"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -13,20 +14,24 @@ from pathlib import Path
 
 import pytest
 
-from bench.speed import history
+from bench.speed.metrics import Metric
 from bench.speed.timings import Timing, aim_lines, comparison_lines, short, speed_lines
 from kernels import INSTRUCTION_SET
 
 ROOT = Path(__file__).resolve().parents[2]
+METRIC = Metric("tiny", "success rate", 0.5, 0.25, math.inf, 8, "lower", "batch size 8")
 TINY_BENCHMARK = """
+from bench.speed.conftest import metrics_key
+from bench.speed.metrics import Metric
 from bench.speed.timings import Work
 
 def test_tiny(timed):
     work = Work(lambda: sum(range(100)), samples=1, flops=100)
     assert timed(work, operation="block of 16", case="digits", batch_size="8") == 4950
 
-def test_untimed():
-    pass
+def test_untimed(pytestconfig):
+    metric = Metric("tiny", "success rate", 0.5, 0.25, float("inf"), 8, "lower", "batch size 8")
+    pytestconfig.stash[metrics_key].append(metric)
 """
 
 
@@ -107,6 +112,21 @@ def test_a_run_is_stored_with_commit_and_machine(checkout: Path, first_run: str)
     assert f"stored as {path}" in first_run
     assert run["machine_info"]["fingerprint"]["instruction_set"] == INSTRUCTION_SET
     assert {"id", "dirty"} <= run["commit_info"].keys()
+    (timed,) = (one["extra_info"] for one in run["benchmarks"])
+    assert timed["reference"] > 0
+    assert timed["relative_low"] <= timed["relative_seconds"] <= timed["relative_high"]
+    assert run["batchbench"]["quality"] == [
+        {**vars(METRIC), "high": None}  # JSON knows no infinity
+    ]
+
+
+def test_the_tools_of_pytest_benchmark_read_what_is_stored(checkout: Path, first_run: str) -> None:
+    """Their command line lists the timings of the file, quality and all."""
+    assert first_run
+    command = [sys.executable, "-m", "pytest_benchmark", "--storage", "results/history"]
+    command += ["compare", "0001", "--columns", "median"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    assert "test_tiny" in done.stdout
 
 
 def test_benchmark_only_and_compare(checkout: Path, first_run: str) -> None:
@@ -132,7 +152,9 @@ def test_json_into_a_file_outside_that_exists(checkout: Path, tmp_path: Path) ->
 
 # The tables, on timings that are made up
 
-TIMING = Timing("block of 16", "digits", "8", "64-32-10 on digits", 1e-3, 1000, 50_000_000, 1e11, 2)
+TIMING = Timing(
+    "block of 16", "digits", "8", "64-32-10 on digits", 1e-3, 1000, 50_000_000, 1e11, 2, 1e-3
+)
 
 
 def test_speed_is_flops_per_second_and_a_share_of_the_peak() -> None:
@@ -148,10 +170,10 @@ def test_a_share_below_the_aim_is_flagged() -> None:
     assert words == {"1": "FALLS SHORT", "8": "reached"}
 
 
-def test_comparison_is_relative_to_the_peak() -> None:
-    """Twice the seconds at half the peak is the same work by a slower clock: 1.00."""
+def test_comparison_is_relative_to_the_reference_workload() -> None:
+    """Twice the seconds where the reference takes twice as long is a slower clock: 1.00."""
     before = {TIMING.key: TIMING.relative_seconds}
-    slower_clock = replace(TIMING, seconds=2e-3, peak=0.5e11)
+    slower_clock = replace(TIMING, seconds=2e-3, reference=2e-3)
     assert comparison_lines([slower_clock], before)[-1].split()[-1] == "1.00"
     assert comparison_lines([replace(TIMING, seconds=3e-3)], before)[-1].split()[-1] == "3.00"
 
@@ -168,33 +190,3 @@ def test_nothing_to_compare_with_is_told() -> None:
 def test_short_numbers(value: float, text: str) -> None:
     """Numbers of the tables take at most four characters."""
     assert short(value) == text
-
-
-def a_run(fingerprint: str, seconds: float) -> dict[str, object]:
-    """What pytest-benchmark would save of one timing."""
-    return {
-        "machine_info": {"fingerprint": {"node": fingerprint}},
-        "commit_info": {"id": "abc", "dirty": False},
-        "benchmarks": [{"extra_info": vars(replace(TIMING, seconds=seconds))}],
-    }
-
-
-def test_history_is_read_by_machine_newest_first(tmp_path: Path) -> None:
-    """The newest run of the same machine counts; another machine's never does."""
-    for node, seconds in (("here", 1e-3), ("here", 2e-3), ("elsewhere", 9e-3)):
-        history.save(tmp_path, a_run(node, seconds))
-    before, notes = history.last_timings(tmp_path, {"node": "here"})
-    assert before == {TIMING.key: replace(TIMING, seconds=2e-3).relative_seconds}
-    assert notes == []
-
-
-@pytest.mark.parametrize("text", ["", '{"machine_info": ', "[]", '{"machine_info": {}}', "{}"])
-def test_foreign_and_half_written_files_are_named(tmp_path: Path, text: str) -> None:
-    """A file that is no run is skipped, named, and does not hide the others."""
-    path = history.save(tmp_path, a_run("here", 1e-3))
-    bad = path.with_name("0002_bad.json")
-    bad.write_text(text)
-    before, notes = history.last_timings(tmp_path, {"node": "here"})
-    assert list(before) == [TIMING.key]
-    assert all(str(bad) in note for note in notes)
-    assert notes or "fingerprint" not in text

@@ -1,0 +1,271 @@
+"""Steps in a series of noisy measurements, which a drift is not, and whether its newest is one.
+
+Seeded binary segmentation (Kovács, Bühlmann, Li & Munk 2023, Biometrika 110:249): one step is
+looked for in each of a fixed set of nested intervals, the clearest is taken, the intervals that
+hold it are dropped, and so on (the greedy selection of wild binary segmentation, Fryzlewicz 2014,
+Annals of Statistics 42:2243). Additions make it fit for timings:
+
+- single outliers are pulled to their neighbours first (Hampel's identifier, 1974, JASA 69:383, with
+  medians of the points before and after apart, so that the edge of a step stays where it is);
+- noise whose neighbours are alike counts as fewer points;
+- within its interval a step must explain more than a cubic does, and stand out beside a straight
+  line and beside a cubic (partial F tests): what these follow is a drift.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import scipy  # which loads scipy.stats, a third of a second, on first use
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+ALPHA = 0.05  # by Bonferroni over all places in all intervals
+BESIDE_DRIFT = 0.001  # p of a step beside a line and beside a cubic
+DRIFTS = (1, 3)  # degrees
+LEAST_SIDE = 3  # points on each side of a step
+LEAST_INTERVAL = 8  # points; a cubic, a step and three more
+DECAY = math.sqrt(0.5)  # length of intervals from layer to layer
+WINDOW = 3  # neighbours on each side that tell an outlier
+OUTLYING = 3.0  # sigma from them
+TINY = 1e-24  # of the sum of squares: what rounding leaves
+RECENT, ENOUGH = 24, 8  # points of a level that the newest is held against: at most, at least
+TAILS = 4  # degrees of freedom of the prediction: heavier tails than normal noise
+MAD = 1.4826  # sigma over the median absolute deviation of normal noise
+
+
+class Step(NamedTuple):
+    """A step: the first point after it, by how much values rise there, and its p-value."""
+
+    index: int
+    size: float
+    p_value: float
+
+
+class Newest(NamedTuple):
+    """What the newest point of a series is.
+
+    Parameters
+    ----------
+    found
+        "higher", "lower", "no change" or "too few points".
+    change
+        From the level before: of the newest, or of the level that begins with a step.
+    limit
+        How far from that level the newest may lie.
+    points
+        What it rests on: points since the step, 1 for the newest alone, else those of the level.
+    """
+
+    found: str
+    change: float
+    limit: float
+    points: int
+
+
+class _Candidate(NamedTuple):
+    """A possible step at `index` in the interval from start to stop."""
+
+    log_p: float
+    index: int
+    start: int
+    stop: int
+
+
+def sigma(values: Floats) -> float:
+    """Spread of the noise from differences of neighbours, which steps and drifts hardly touch."""
+    return float(MAD * np.median(np.abs(np.diff(values))) / math.sqrt(2)) if len(values) > 1 else 0
+
+
+def without_outliers(values: ArrayLike) -> Floats:
+    """Pull points that lie beyond their neighbours on both sides to 3 sigma from the nearer ones.
+
+    Parameters
+    ----------
+    values
+        (n,), finite.
+    """
+    values = np.asarray(values, float)
+    reach, pulled = OUTLYING * sigma(values), values.copy()
+    for i in range(len(values)):
+        sides = values[max(0, i - WINDOW) : i], values[i + 1 : i + 1 + WINDOW]
+        middles = [float(np.median(side)) for side in sides if len(side)]
+        if middles:
+            pulled[i] = np.clip(values[i], min(middles) - reach, max(middles) + reach)
+    return pulled
+
+
+def seeded_intervals(n: int) -> list[tuple[int, int]]:
+    """Intervals (start, stop) of 8 points and more (Kovács et al. 2023, definition 1)."""
+    found, length, layer = set(), float(n), 0
+    while length >= LEAST_INTERVAL:
+        number = 2 * math.ceil(DECAY**-layer) - 1
+        shift = (n - length) / max(number - 1, 1)
+        for i in range(number):
+            start = math.floor(i * shift)
+            found.add((start, min(n, math.ceil(i * shift + length))))
+        layer += 1
+        length = n * DECAY**layer
+    return sorted(found)
+
+
+@cache
+def _bases(m: int, degree: int) -> tuple[Floats, Floats]:
+    """Polynomials up to a degree on m points, and steps at each place beside them.
+
+    Returns
+    -------
+    (m, degree + 1) and (m, m - 5), orthonormal columns and columns of length 1.
+    """
+    polynomials = np.linalg.qr(np.vander(np.linspace(-1, 1, m), degree + 1))[0]
+    places = np.arange(LEAST_SIDE, m - LEAST_SIDE + 1)
+    steps = (np.arange(m)[:, None] >= places).astype(float)
+    steps -= polynomials @ (polynomials.T @ steps)
+    return polynomials, steps / np.linalg.norm(steps, axis=0)
+
+
+def _fits(values: Floats, degree: int) -> tuple[Floats, Floats]:
+    """F (m - 5,) of a step at each place beside a polynomial, and the squares that are left."""
+    m = len(values)
+    polynomials, steps = _bases(m, degree)
+    values = values - values.mean()  # for the digits
+    rest = values - polynomials @ (polynomials.T @ values)
+    gain = (rest @ steps) ** 2
+    left = np.maximum(rest @ rest - gain, TINY * (values @ values))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(left > 0, gain * (m - degree - 2) / left, 0.0), left
+
+
+def _log_p(f: float, m: int, degree: int) -> float:
+    """Log of the p-value of an F of `_fits`."""
+    return float(scipy.stats.f.logsf(f, 1, m - degree - 2))
+
+
+def _independence(rest: Floats) -> float:
+    """Variance of a mean of independent noise over that of this one, as a chain of first order.
+
+    (1 - r) / (1 + r) for what the correlation r of neighbours has beyond its own standard error.
+    """
+    square = float(rest @ rest)
+    r = float(rest[1:] @ rest[:-1]) / square if square > 0 else 0.0
+    r = max(0.0, r - 1 / math.sqrt(len(rest)))
+    return (1 - r) / (1 + r)
+
+
+def _candidate(values: Floats, log_alpha: float) -> tuple[float, int] | None:
+    """Log p and place of the clearest step of an interval; None where it is unclear or a drift."""
+    m, (f, left) = len(values), _fits(values, 0)
+    best = int(np.argmax(f))
+    place = LEAST_SIDE + best
+    sides = values[:place], values[place:]
+    rest = np.concatenate([side - side.mean() for side in sides])
+    log_p = _log_p(f[best] * _independence(rest), m, 0)
+    if log_p > log_alpha:
+        return None
+    polynomials = _bases(m, max(DRIFTS))[0]
+    drift = values - polynomials @ (polynomials.T @ values)
+    if left[best] > drift @ drift:
+        return None
+    beside = (_log_p(_fits(values, degree)[0][best], m, degree) for degree in DRIFTS)
+    return (log_p, place) if max(beside) <= math.log(BESIDE_DRIFT) else None
+
+
+def _candidates(values: Floats) -> list[_Candidate]:
+    """The clearest step of each interval, where it is clear enough and no drift."""
+    intervals = seeded_intervals(len(values))
+    tests = sum(stop - start - 2 * LEAST_SIDE + 1 for start, stop in intervals)
+    found = []
+    for start, stop in intervals:
+        one = _candidate(values[start:stop], math.log(ALPHA / tests))
+        if one is not None:
+            found.append(_Candidate(one[0], start + one[1], start, stop))
+    return found
+
+
+def change_points(values: ArrayLike, least: float = 0.0) -> list[Step]:
+    """Find the steps of a series, in the order of time.
+
+    Parameters
+    ----------
+    values
+        (n,), finite, evenly weighted; logarithms, where ratios matter. Fewer than 8: no steps.
+    least
+        Smaller steps than this are left out.
+    """
+    values = np.asarray(values, float)
+    left, taken = _candidates(without_outliers(values)), {0: 0.0, len(values): 0.0}
+    while left:
+        best = min(left, key=lambda one: (one.log_p, one.start - one.stop))
+        taken[best.index] = best.log_p
+        left = [one for one in left if not one.start < best.index < one.stop]
+    while True:
+        steps = _steps(values, taken)
+        small = [step for step in steps if abs(step.size) < least]
+        if not small:
+            return steps
+        del taken[min(small, key=lambda step: abs(step.size)).index]
+
+
+def _steps(values: Floats, taken: dict[int, float]) -> list[Step]:
+    """Return the steps at these places, with the differences of medians across them."""
+    ends = sorted(taken)
+    levels = [float(np.median(values[a:b])) for a, b in pairwise(ends)] if len(values) else []
+    return [
+        Step(place, after - before, math.exp(taken[place]))
+        for place, (before, after) in zip(ends[1:-1], pairwise(levels), strict=True)
+    ]
+
+
+def segments(n: int, steps: Sequence[Step]) -> list[tuple[int, int]]:
+    """Stretches (start, stop) of n points between the steps."""
+    return list(pairwise([0, *(step.index for step in steps), n]))
+
+
+def judge_newest(
+    values: ArrayLike, newest_low: float, newest_high: float, *, tests: int, least: float = 0.0
+) -> Newest:
+    """Tell whether the newest of a series is a change.
+
+    Either it alone lies outside the prediction interval of the level before it (the points since
+    the last step, the latest 24 at most): median +- t s sqrt(1 + 1 / n), s from the median absolute
+    deviation and t Student's with at most 4 degrees of freedom, for timings have heavy tails, by
+    Bonferroni over all series that are judged together. Its own whole interval has to lie outside.
+    Or it makes a step visible that the series without it does not show: small steps become so after
+    some points. Once a step is found what follows is judged by the new level.
+
+    Parameters
+    ----------
+    values
+        (n,), finite, the newest last; logarithms, where ratios matter.
+    newest_low, newest_high
+        Interval of the newest; infinite where it is not known.
+    tests
+        Number of series that are judged together.
+    least
+        Smaller changes are none.
+    """
+    values = np.asarray(values, float)
+    steps_before, steps = change_points(values[:-1], least), change_points(values, least)
+    start = steps_before[-1].index if steps_before else 0
+    level = values[start:-1][-RECENT:]
+    n = len(level)
+    middle = float(np.median(level)) if n else math.nan
+    rise = float(values[-1]) - middle
+    if steps and not any(abs(steps[-1].index - one.index) <= 1 for one in steps_before):
+        size = steps[-1].size
+        return Newest("higher" if size > 0 else "lower", size, least, len(values) - steps[-1].index)
+    if n < ENOUGH:
+        return Newest("too few points", rise, math.inf, n)
+    spread = max(MAD * float(np.median(np.abs(level - middle))), sigma(level))
+    t = scipy.stats.t.ppf(1 - ALPHA / (2 * tests), min(n - 1, TAILS))
+    limit = max(float(t) * spread * math.sqrt(1 + 1 / n), least)
+    low, high = (x if math.isfinite(x) else values[-1] for x in (newest_low, newest_high))
+    if low > middle + limit:
+        return Newest("higher", rise, limit, 1)
+    return Newest("lower" if high < middle - limit else "no change", rise, limit, n)

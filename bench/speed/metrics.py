@@ -1,0 +1,84 @@
+"""How well networks learn, in few numbers of a study: kept beside the timings of the same run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+COMPARED = 32  # the batch size at which updates are counted in every run
+STABLE = (1, COMPARED)
+SUCCESS, EXAMPLES, UPDATES, RATES = "success", "examples", "updates", "stable rates"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of quality with its 95% interval.
+
+    Parameters
+    ----------
+    study, name
+        What was studied, and what is measured: the same in every run.
+    value, low, high
+        Infinite where a target was not reached within the budget, or a bound is not known.
+    n
+        Runs or networks that report.
+    worse
+        The bad direction, "higher" or "lower".
+    at
+        Where it was taken, in words, where a study picks that: "batch size 8".
+    """
+
+    study: str
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    worse: str
+    at: str = ""
+
+
+def metrics_of(
+    record: Mapping[str, Any], summary: pd.DataFrame, measures: Sequence[str]
+) -> list[Metric]:
+    """Take the measures from a finished study.
+
+    Parameters
+    ----------
+    record, summary
+        Of the study: study.json and summary.csv.
+    measures
+        "success" (share of runs that reach the middle target) and "examples" (until then), both
+        at the batch size that needs the fewest; "updates", at batch size 32; "stable rates", the
+        brackets of the largest stable learning rate at batch sizes 1 and 32. What the study has
+        no row for is left out.
+    """
+    target = record["targets"][len(record["targets"]) // 2]
+    rows = summary[(summary["protocol"] == "tuned") & (summary["target"] == target)]
+    rows = rows[rows["rule"] == record["options"]["rule"]].set_index("batch_size")
+    best = record["recommended"][0]["batch_size"]
+    wanted = {
+        SUCCESS: [(best, "success rate", "success_rate", "success", "lower")],
+        EXAMPLES: [(best, "examples to the target", "examples", "examples", "higher")],
+        UPDATES: [(COMPARED, f"updates to the target, B = {COMPARED}", "updates", "updates",
+                   "higher")],
+        RATES: [(size, f"largest stable rate, B = {size}", "", "", "lower") for size in STABLE],
+    }  # fmt: skip
+    found = []
+    for size, name, column, bounds, worse in (one for key in measures for one in wanted[key]):
+        if size not in rows.index:
+            continue
+        row = rows.loc[size]
+        ends = [row["largest_stable_learning_rate"], row["smallest_unstable_learning_rate"]]
+        value = ends[0]
+        if column:
+            value, ends = row[column], [row[f"{bounds}_low"], row[f"{bounds}_high"]]
+        at = f"batch size {size}" if size == best and column != "updates" else ""
+        n = row["n_runs"] if "n_runs" in row else row["n_seeds"]
+        numbers = [math.inf if pd.isna(x) else float(x) for x in (value, *ends)]
+        found.append(Metric(record["study"], name, *numbers, int(n), worse, at))
+    return found
