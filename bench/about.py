@@ -26,7 +26,9 @@ def about(command: str, programs: Mapping[str, str] | None = None) -> dict[str, 
     return told | {"Versions": _listed(view.versions())}
 
 
-def command_of(name: str, plan: Any, repeated: Mapping[str, str]) -> str:
+def command_of(
+    name: str, plan: Any, repeated: Mapping[str, str], positional: Sequence[str] = ()
+) -> str:
     """Return the command that measures the same again.
 
     Parameters
@@ -37,11 +39,13 @@ def command_of(name: str, plan: Any, repeated: Mapping[str, str]) -> str:
         A dataclass whose fields are named as the options, but for `repeated`.
     repeated
         Options that are written once for each value, by field.
+    positional
+        Fields that stand without an option's name, first.
     """
-    told = [f"batchbench {name}"]
+    told = [f"batchbench {name}", *(shlex.quote(str(getattr(plan, one))) for one in positional)]
     for field in fields(plan):
         value = getattr(plan, field.name)
-        if value == field.default:
+        if field.name in positional or value == field.default:
             continue
         if field.name in repeated:
             told += [f"{repeated[field.name]} {shlex.quote(str(one))}" for one in value]

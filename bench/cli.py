@@ -276,6 +276,50 @@ def peers(out: Path, **options: Any) -> None:
     click.echo(f"{terminal_summary(measured)}\n{page}")
 
 
+@cli.command()
+@click.argument("base", metavar="BASE")
+@click.argument("head", metavar="[HEAD]", required=False)
+@click.option("--budget", metavar="2min", help="Time that timing may take. [120s]")
+@click.option("--only", metavar="PATTERN", help="Benchmarks of such names, as in '*B=1'. [all]")
+@click.option("--tolerance", type=float, metavar="SHARE", help="Slowdown not minded. [0.01]")
+@click.option(
+    "--accept-different",
+    is_flag=True,
+    default=None,
+    help="Other results than BASE's are meant: networks must learn as well.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+def compare(base: str, head: str | None, out: Path, **options: Any) -> int:
+    """Tell whether HEAD's kernels are slower than BASE's, or learn worse.
+
+    BASE and HEAD are git revisions, or . for the working tree, which HEAD is unless given. Tables
+    and figure go to DIR/compare/BASE..HEAD. The exit code is 1 where something got worse.
+    """
+    from bench.comparing import compare as run_compare
+    from bench.report.compare import terminal_summary
+
+    done, summary = run_compare(base, head, out=out, **options)
+    click.echo(f"{terminal_summary(done)}\n{summary}")
+    return FOUND if done.regressions else 0
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Exit with 1 where the newest run is worse.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+def history(check: bool, out: Path) -> int:
+    """Show speed and quality over commits, from what `pytest --benchmark` stored.
+
+    Each benchmark and measure of quality with its intervals and steps, a machine apart. Page and
+    figures go to DIR/history, beside the stored runs.
+    """
+    from bench.history import history as read_history
+    from bench.report.history import terminal_summary
+
+    found, page = read_history(out)
+    click.echo(f"{terminal_summary(found.machines, found.notes)}\n{page}")
+    return FOUND if check and found.worse else 0
+
+
 def plainly(error: UnicodeError) -> tuple[str, int]:
     """Stand in for characters that a stream cannot write."""
     assert isinstance(error, UnicodeEncodeError)

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from bench.compare import quality
 from bench.compare.judge import Row, judge, looks, settled
 from bench.compare.sides import Side
 from bench.experiments.progress import Reporter, stage
@@ -158,6 +159,28 @@ def compile_sides(
     for benchmark, by_side in lacking.items():
         (having,) = [name for name in sides if name not in by_side] or [""]
         measured.lacking[benchmark] = having, "; ".join(by_side.values())
+
+
+def learn(sides: Mapping[str, Side], progress: Reporter, *, accept_different: bool) -> quality.Gate:
+    """Pass both sides through the quality gate.
+
+    Raises
+    ------
+    SideError
+        Where a side fails.
+    """
+    names = quality.names()
+    with (
+        stage(progress, "computing and learning", len(names), len(names)),
+        SideProcess(BASE, sides[BASE]) as base,
+        SideProcess(HEAD, sides[HEAD]) as head,
+    ):
+        gate = quality.gate(
+            base, head, accept_different=accept_different, tell=lambda _: progress.advance(1)
+        )
+    for row in gate.failed:
+        raise SideError(f"{row.name}: {row.note}")
+    return gate
 
 
 def measure(

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from bench import cli, comparing
 from bench.compare import judge as judging
+from bench.compare import measure as measuring
+from bench.compare import sides
+from bench.compare.comparison import Plan
 from bench.compare.judge import LEVEL, LOOKS, Effect, effects, judge, looks, middle, verdict_of
+from bench.compare.measure import (
+    BASE,
+    HEAD,
+    LackingError,
+    Measured,
+    SideError,
+    compile_sides,
+    measure,
+)
+from bench.compare.sides import Side, lay_down, side
+from bench.errors import InputError
+from bench.experiments.progress import Silent
 
 PAIRS, BLOCKS = 8, 20
 
@@ -35,15 +56,15 @@ def judged(rng: np.random.Generator, ratio: float = 1.0, pairs: int = PAIRS) -> 
 
 
 def test_intervals_hold_the_true_ratio() -> None:
-    """Of 200 simulated comparisons with 8 pairs of processes, 95% intervals miss few."""
+    """Of 100 simulated comparisons with 8 pairs of processes, 95% intervals miss few."""
     rng = np.random.default_rng(1)
     missed = 0
-    for _ in range(200):
+    for _ in range(100):
         base, head = simulated(rng, 1.03)
         logs = [np.log(h / b) for b, h in zip(base, head, strict=True)]
         (effect,) = effects(logs, [LEVEL])
         missed += not effect.low <= 1.03 <= effect.high
-    assert missed <= 17  # P(more | 5%) = .99
+    assert missed <= 10  # of more the probability is 1%
 
 
 def test_equal_sides_raise_no_alarm() -> None:
@@ -130,3 +151,268 @@ def test_a_larger_family_is_more_careful() -> None:
     )
     assert many.effect.low < few.effect.low < few.effect.value
     assert (many.alone, many.effect.value) == (few.alone, few.effect.value)
+
+
+# What is asked
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"budget": "soon"}, "--budget: a time such as 15s or 2min, got 'soon'"),
+        ({"budget": "1s"}, "--budget: take 5s or more, got 1s"),
+        ({"tolerance": -0.1}, "--tolerance: a share of 0 or more and below 1"),
+        ({"tolerance": math.nan}, "--tolerance: a share of 0 or more and below 1"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(given: dict[str, Any], message: str) -> None:
+    """One line names the option and the way out."""
+    with pytest.raises(InputError, match=re.escape(message)):
+        Plan("HEAD", **given)
+
+
+def test_benchmarks_are_chosen_by_pattern_or_part() -> None:
+    """`*` and `?` stand for letters; a part of a name is enough; what fits nothing is told."""
+    known = ["64-32-10 run B=1", "64-32-10 run B=32", "2-2-1 block B=1"]
+    assert Plan("HEAD", only="*b=1").benchmarks(known) == [known[0], known[2]]
+    assert Plan("HEAD", only="2-2-1").benchmarks(known) == [known[2]]
+    assert Plan("HEAD").benchmarks(known) == known
+    with pytest.raises(InputError, match=r"--only adam: no benchmark is named so: 64-32-10 run"):
+        Plan("HEAD", only="adam").benchmarks(known)
+
+
+@pytest.mark.parametrize("revision", ["no-such-branch", "--output=x", "HEAD:kernels", ""])
+def test_an_unknown_revision_is_named(revision: str) -> None:
+    """What git does not know, and what would be an option of git, is no revision."""
+    with pytest.raises(InputError, match=f"{revision!r} is no revision of the repository"):
+        side(revision)
+
+
+# Sides
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache for sides."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def folder_of_kernels(folder: Path, **files: str) -> Path:
+    """Kernels with these texts."""
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_same_kernels_are_laid_down_once(tmp_path: Path) -> None:
+    """Content decides, not the folder: an edit gives another side, a copy the same one."""
+    one = lay_down(folder_of_kernels(tmp_path / "one", __init__="a = 1\n"))
+    assert lay_down(folder_of_kernels(tmp_path / "copy", __init__="a = 1\n")) == one
+    assert lay_down(folder_of_kernels(tmp_path / "edit", __init__="a = 2\n")) != one
+    assert (one / "kernels" / "__init__.py").read_text() == "a = 1\n"
+
+
+def test_old_sides_are_forgotten(cache: Path, tmp_path: Path) -> None:
+    """Of many sides the cache keeps those used last."""
+    (tmp_path / "many").mkdir()
+    folders = []
+    for k in range(sides.KEPT + 3):
+        kernels = folder_of_kernels(tmp_path / "many" / str(k), __init__=f"a = {k}\n")
+        folders.append(lay_down(kernels))
+        os.utime(folders[-1], (k, k))
+    kept = [folder for folder in folders if folder.is_dir()]
+    assert len(list(cache.glob("batchbench-compare-*/*"))) <= sides.KEPT + 1
+    assert folders[-1] in kept
+    assert folders[0] not in kept
+
+
+# Measuring, with processes that compute nothing
+
+
+class FakeProcess:
+    """Answers as a side's process does; HEAD takes 1.2 times as long."""
+
+    crashes: ClassVar[str] = ""
+    lacks: ClassVar[dict[str, str]] = {}
+    slower: ClassVar[float] = 1.2
+
+    def __init__(self, name: str, _: Side) -> None:
+        self.name = name
+        self._rng = np.random.default_rng()
+
+    def __enter__(self) -> FakeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, request: str, *arguments: Any) -> Any:
+        """Prepare, pin, or a turn's seconds with some noise."""
+        if self.crashes == f"{self.name} {request}":
+            raise SideError(f"{self.name} (x), {request} {arguments[0]}: ended with exit code -11")
+        if self.lacks.get(self.name) == arguments[0]:
+            raise LackingError("AttributeError in x.py, line 1: no such rule")
+        slower = self.slower if self.name == HEAD else 1.0
+        return 1e-3 * slower * self._rng.lognormal(0, 0.01) if request == "turn" else None
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch, cache: Path) -> dict[str, Side]:
+    """Two sides whose processes are fakes; quality is not asked for."""
+    monkeypatch.setattr(measuring, "SideProcess", FakeProcess)
+    monkeypatch.setattr(measuring.quality, "names", tuple)
+    return {BASE: Side("a", "a" * 9, cache / "a"), HEAD: Side("b", "b" * 9, cache / "b")}
+
+
+def measured_by(sides: dict[str, Side], *names: str) -> Measured:
+    """Measure for a moment: every benchmark gets its least number of blocks."""
+    found = Measured()
+    compile_sides(sides, names, found, Silent())
+    measure(sides, names, found, Silent(), budget=0.0, tolerance=0.01)
+    return found
+
+
+def test_a_slower_side_is_called_slower_and_leaves_the_race(fakes: dict[str, Side]) -> None:
+    """A ratio of 1.2 is settled at the first look that can tell; all blocks are kept."""
+    found = measured_by(fakes, "x")
+    row = found.rows["x"]
+    assert row.verdict == "slower"
+    assert row.effect.value == pytest.approx(1.2, rel=0.02)
+    assert row.pairs < found.pairs == 5
+    assert len(found.frame()) == row.blocks == row.pairs * measuring.LEAST_BLOCKS
+
+
+def test_equal_sides_are_looked_at_to_the_end(
+    fakes: dict[str, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a difference no look stops, unless the sides are the same within the tolerance."""
+    monkeypatch.setattr(FakeProcess, "slower", 1.0)
+    row = measured_by(fakes, "x").rows["x"]
+    assert row.verdict in ("same", "cannot tell")
+    assert row.pairs == 5 or row.bound <= 0.01
+
+
+@pytest.mark.parametrize("moment", ["BASE prepare", "HEAD turn", "HEAD pin"])
+def test_a_crash_is_an_error_and_no_verdict(
+    fakes: dict[str, Side], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Whenever a side ends, the comparison says which and where."""
+    monkeypatch.setattr(FakeProcess, "crashes", moment)
+    with pytest.raises(SideError, match=f"^{moment[:4]} .* ended with exit code -11"):
+        measured_by(fakes, "x")
+
+
+def test_what_a_side_lacks_is_told_and_the_rest_compares(
+    fakes: dict[str, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark that BASE cannot do is only in HEAD; the other one gets its verdict."""
+    monkeypatch.setattr(FakeProcess, "lacks", {BASE: "new"})
+    found = measured_by(fakes, "new", "x")
+    assert list(found.rows) == ["x"]
+    assert found.lacking == {"new": (HEAD, "AttributeError in x.py, line 1: no such rule")}
+
+
+# The command
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, fakes: dict[str, Side], out: Path) -> int:
+    """Run the command on fake sides, every benchmark for its least time."""
+    monkeypatch.setattr(comparing, "side", {"a": fakes[BASE], "b": fakes[HEAD]}.__getitem__)
+    real = measure
+
+    def shortly(*arguments: Any, budget: float, tolerance: float) -> None:
+        assert budget == 7.0
+        real(*arguments, budget=0.0, tolerance=tolerance)
+
+    monkeypatch.setattr(comparing, "measure", shortly)
+    options = ["--budget", "7s", "--only", "*B=1", "--out", str(out)]
+    return cli.run(["compare", "a", "b", *options])
+
+
+def test_a_regression_ends_with_exit_code_1_and_its_files(
+    fakes: dict[str, Side],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Table in the terminal; CSV, figure and Markdown in a folder named by both sides."""
+    assert run_command(monkeypatch, fakes, tmp_path) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"64-32-10 run B=1 .* slower\n", told)
+    assert "Regression: 64-32-10 run B=1 is slower" in told
+    folder = tmp_path / "compare" / "aaaaaaaaa..bbbbbbbbb"
+    assert {path.name for path in folder.iterdir()} == {
+        "blocks.csv", "quality.csv", "ratios.png", "ratios.svg", "speed.csv", "summary.md",
+    }  # fmt: skip
+    speed = pd.read_csv(folder / "speed.csv")
+    assert (speed["low"] <= speed["low_alone"]).all()
+    assert set(speed["verdict"]) == {"slower"}
+    markdown = (folder / "summary.md").read_text()
+    assert markdown.startswith("## batchbench: regression\n")
+    assert "| 64-32-10 run B=1 |" in markdown
+    assert "batchbench compare a b --budget 7s" in markdown
+
+
+def test_no_regression_ends_with_exit_code_0(
+    fakes: dict[str, Side],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Faster is no regression; a benchmark that only HEAD has is a row of its own."""
+    monkeypatch.setattr(FakeProcess, "slower", 0.8)
+    monkeypatch.setattr(FakeProcess, "lacks", {BASE: "2-2-1 block B=1"})
+    assert run_command(monkeypatch, fakes, tmp_path) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"2-2-1 block B=1 +only in HEAD\n", told)
+    assert "No regression was seen." in told
+
+
+def test_what_head_has_lost_is_a_regression(
+    fakes: dict[str, Side],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A benchmark that only BASE can do ends with exit code 1."""
+    monkeypatch.setattr(FakeProcess, "slower", 1.0)
+    monkeypatch.setattr(FakeProcess, "lacks", {HEAD: "2-2-1 block B=1"})
+    assert run_command(monkeypatch, fakes, tmp_path) == 1
+
+
+def test_a_crash_ends_with_exit_code_3_and_no_files(
+    fakes: dict[str, Side],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither 0 nor 1: there is no verdict."""
+    monkeypatch.setattr(FakeProcess, "crashes", "HEAD turn")
+    assert run_command(monkeypatch, fakes, tmp_path) == 3
+    assert "SideError: HEAD" in capsys.readouterr().err
+    assert not (tmp_path / "compare").exists()
+
+
+def test_bad_input_ends_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that names what is wrong."""
+    assert cli.run(["compare", "no-such-branch"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("batchbench: 'no-such-branch' is no revision")
+    assert err.count("\n") == 1
+
+
+def test_the_kernels_of_a_commit_are_timed_in_processes_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For real, and for a moment: XOR's kernels of the working tree on both sides are equal."""
+    monkeypatch.setattr(measuring.quality, "names", lambda: ("initial parameters",))
+    command = ["compare", ".", ".", "--budget", "5s", "--only", "2-2-1*", "--out", str(tmp_path)]
+    assert cli.run(command) == 0
+    told = capsys.readouterr().out
+    assert "2-2-1 block B=1" in told
+    assert "identical" in told
+    blocks = pd.read_csv(next(tmp_path.glob("compare/*/blocks.csv")))
+    assert blocks["pair"].nunique() == 5
+    assert (blocks[["base", "head"]] > 0).all(axis=None)
