@@ -328,32 +328,41 @@ class Learned:
 
     @classmethod
     def of(cls, side: Arrays, base: Arrays) -> Learned:
-        """Read a side's arrays (`probes.study`) at the rate and the target that BASE sets.
-
-        BASE's best rate is that of the lowest median loss over tuning seeds at half the budget, and
-        this loss is the target: no reporting seed has chosen what it is judged by.
-        """
-        reports = np.array([role(seed) == "report" for seed in range(len(base["loss"]))])
-        half = len(base["loss"][0, 0]) - 1
-        half = int(np.searchsorted(base["updates"], base["updates"][half] / 2))
-        at_half = np.where(_diverged(base), np.inf, base["loss"][..., half])
-        at_half = median(np.where(np.isnan(at_half), np.inf, at_half)[~reports])
-        best = int(np.argmin(at_half))
-        diverged, loss = _diverged(side), side["loss"]
-        hits = first_hit(side["updates"], loss[:, best], float(at_half[best]))
+        """Read a side's arrays (`probes.study`) at the rate and the target that BASE sets."""
+        reports = _reporting(base)
+        best, target = standard(base)
+        diverged = _diverged(side)
+        hits = first_hit(side["updates"], side["loss"][:, best], target)
         updates = np.where(diverged[:, best], np.inf, hits)[reports]
-        final = np.where(diverged, np.inf, loss[..., -1])
+        final = np.where(diverged, np.inf, side["loss"][..., -1])
         works = final[:, best:] < STUCK_FACTOR * float(side["constant"])
         count = np.minimum.accumulate(works, axis=1).sum(axis=1)
         stable = np.where(count > 0, side["rates"][best + np.maximum(count, 1) - 1], 0.0)
         return cls(
-            updates,
-            float(side["updates"][-1]),
-            stable[reports],
-            final[reports, best],
-            np.isfinite(updates),
-            diverged[reports, best],
+            updates=updates,
+            budget=float(side["updates"][-1]),
+            stable=stable[reports],
+            final=final[reports, best],
+            reached=np.isfinite(updates),
+            diverged=diverged[reports, best],
         )
+
+
+def standard(base: Arrays) -> tuple[int, float]:
+    """(which rate is BASE's best, the target): of the lowest median loss halfway, and this loss.
+
+    Medians are over tuning seeds: no reporting seed has a say in what it is judged by.
+    """
+    half = int(np.searchsorted(base["updates"], base["updates"][-1] / 2))
+    losses = np.where(_diverged(base), np.inf, base["loss"][..., half])
+    typical = median(losses[~_reporting(base)])
+    best = int(np.argmin(typical))
+    return best, float(typical[best])
+
+
+def _reporting(side: Arrays) -> Bools:
+    """Which seeds report; the others tune."""
+    return np.array([role(seed) == "report" for seed in range(len(side["loss"]))])
 
 
 def _diverged(side: Arrays) -> Bools:
