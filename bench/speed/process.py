@@ -58,8 +58,12 @@ class Process:
         )
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        self.kill()
         self.process.communicate()
+
+    def kill(self) -> None:
+        """End the process: whoever waits for its answer gets EndedError."""
+        self.process.kill()
 
     def send(self, message: object) -> None:
         """Hand over a message.

@@ -249,6 +249,9 @@ class FakeProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def kill(self) -> None:
+        """Nothing runs."""
+
     def ask(self, request: str, *arguments: Any) -> Any:
         """Prepare, pin, or a turn's seconds with some noise."""
         if self.crashes == f"{self.name} {request}":
