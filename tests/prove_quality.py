@@ -125,13 +125,13 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 def prove(mutants: Sequence[Mutant], path: Path, workers: int) -> None:
     """Try all mutants that have no line yet."""
-    found = read(path)
-    missing = [mutant for mutant in mutants if key_of(mutant) not in found]
+    found, keys = read(path), {mutant: key_of(mutant) for mutant in mutants}
+    missing = [mutant for mutant in mutants if keys[mutant] not in found]
     path.parent.mkdir(parents=True, exist_ok=True)
     base, lock = Asked(side(".")), threading.Lock()
 
     def try_one(mutant: Mutant) -> None:
-        one = {"key": key_of(mutant), **try_mutant(mutant, base)}
+        one = {"key": keys[mutant], **try_mutant(mutant, base)}
         with lock, path.open("a") as lines:
             lines.write(json.dumps(one) + "\n")
         print(words(one), flush=True)

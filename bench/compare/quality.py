@@ -51,7 +51,9 @@ MARGIN = 1.05  # of ratios: below that, nothing that matters
 SHARE_MARGIN = 0.05  # of differences of shares
 LEVEL = 0.05  # of all measures of all studies together
 CONFIDENCE = 8.0  # beyond it, a number in 40 million million is told different by mistake
-QUIET = ("identical", "equal to rounding", "in neither")
+# Rows that a table counts: names of what, and their kinds
+COUNTED = {"probes": ("probe",), "whole studies": ("study",), "measures": ("ratio", "difference")}
+QUIET: tuple[Verdict, ...] = ("identical", "equal to rounding", "in neither")
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Row:
     name
         Of the probe, or study and measure.
     kind
-        What the effect is. "probe": the largest distance, in roundings; "ratio": HEAD / BASE;
-        "difference": HEAD's share less BASE's.
+        What the effect is. "probe": the largest distance, in roundings; "study": none, all runs
+        are alike; of a measure, "ratio": HEAD / BASE; "difference": HEAD's share less BASE's.
     verdict
         See `Verdict`.
     effect, low, high
@@ -76,7 +78,7 @@ class Row:
     """
 
     name: str
-    kind: Literal["probe", "ratio", "difference"]
+    kind: Literal["probe", "study", "ratio", "difference"]
     verdict: Verdict
     effect: float = np.nan
     low: float = np.nan
@@ -119,13 +121,14 @@ class Gate:
     def table(self) -> list[Row]:
         """Rows for a table: those without news are counted, by verdict, in one row each."""
         counted = []
-        for what, kinds in (("probes", ("probe",)), ("studies", ("ratio", "difference"))):
+        for what, kinds in COUNTED.items():
             for word in QUIET:
                 same = [r for r in self.rows if r.verdict == word and r.kind in kinds]
-                if same:
+                if same and what == "probes":
                     farthest = max(same, key=lambda row: row.effect)
-                    total = sum(row.n for row in same)
-                    counted.append(replace(farthest, name=f"{len(same)} {what}", n=total))
+                    counted.append(replace(farthest, name=f"{what}: {len(same)}"))
+                elif same:
+                    counted.append(Row(f"{what}: {len(same)}", same[0].kind, word, n=same[0].n))
         return counted + [row for row in self.rows if row.verdict not in QUIET]
 
 
@@ -293,7 +296,7 @@ def compare_studies(studies: Mapping[str, tuple[Arrays, Arrays]]) -> list[Row]:
         if all(same_bits(base[key], head[key]) for key in base):
             seeds, rates = base["diverged"].shape
             note = f"{seeds * rates} runs to the bit"
-            rows.append(Row(name, "ratio", "identical", 1.0, 1.0, 1.0, seeds, note))
+            rows.append(Row(name, "study", "identical", n=seeds, note=note))
         else:
             measures += _measures(name, Learned.of(base, base), Learned.of(head, base))
     adjusted = holm([measure.p_value for measure in measures])

@@ -45,7 +45,7 @@ def test_a_side_is_identical_to_itself() -> None:
     gate = judge(ask(names), ask(names))
     assert {row.verdict for row in gate.rows} == {"identical"}
     assert gate.passed
-    assert [row.name for row in gate.table()] == ["6 probes", "1 studies"]
+    assert [row.name for row in gate.table()] == ["probes: 6", "whole studies: 1"]
 
 
 def test_other_roundings_are_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
