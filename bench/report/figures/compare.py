@@ -22,7 +22,7 @@ COLOURS = {
 }
 MARKERS = {"slower": ">", "faster": "<", "same": "o", "cannot tell": "d"}
 ROW = 0.27  # inches
-WIDE_RANGE = 1.5  # from which on an axis of ratios is logarithmic
+WIDE_RANGE = 4.0  # from which on an axis of ratios is logarithmic
 
 
 def ratios_data(comparison: Comparison) -> pd.DataFrame:
