@@ -24,7 +24,6 @@ Arrays = dict[str, Array]
 
 PAIRS = (("sigmoid", "bce"), ("sigmoid", "half_mse"), ("softmax", "ce"), ("linear", "half_mse"))
 ACTIVATIONS = ("relu", "tanh", "leaky_relu")
-ONE = 1.0  # roundings: of a number that no sum stands behind
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Probe:
 
     call: Callable[[], Arrays]
     dtype: type = np.float64
-    terms: float = ONE
+    terms: float = 1.0
     own: bool = False
 
 
@@ -99,15 +98,14 @@ def hash_of(values: Array) -> Array:
 # Without kernels
 
 
-def initial_parameters() -> Arrays:
-    """All schemes, both dtypes, one network and several."""
+def initial_parameters(dtype: type) -> Arrays:
+    """All schemes, one network and several."""
     network = kernels.Network((5, 4, 2))
     return {
-        f"{scheme} {np.dtype(dtype).name} {size}": kernels.init_params(
+        f"{scheme} {size}": kernels.init_params(
             network, seed=3, scheme=scheme, dtype=dtype, size=size
-        ).astype(np.float64)
+        )
         for scheme in ("he", "uniform_fan_in", "truncated_normal")
-        for dtype in (np.float32, np.float64)
         for size in (None, 3)
     }
 
@@ -328,6 +326,15 @@ def each_batch_size(
     }
 
 
+def entering(widths: tuple[int, ...], updates: int) -> float:
+    """How many roundings enter what so many updates end at.
+
+    A number is a sum over the inputs of each layer, forward and back, and what one update rounds
+    the next one starts from: at these rates errors add up, and hardly grow.
+    """
+    return 2.0 * sum(widths) * updates
+
+
 def training(
     widths: tuple[int, ...],
     dtype: type,
@@ -338,16 +345,12 @@ def training(
     n: int = 23,
     **options: Any,
 ) -> Probe:
-    """Make a probe of training.
-
-    A number is a sum over the inputs of each layer, forward and back, and what one update rounds
-    the next one starts from: at these rates errors add up, and hardly grow.
-    """
+    """Make a probe of training."""
     network = kernels.Network(widths, *kind)
     smallest = min(n if size == "full" else int(size) for size in batch_sizes)
     updates = options.get("epochs", 2) * -(-n // smallest)
     call = partial(each_batch_size, network, dtype, n, runs, batch_sizes, **options)
-    return Probe(call, dtype, 2.0 * sum(widths) * updates + n)
+    return Probe(call, dtype, entering(widths, updates))
 
 
 def continued(
@@ -440,8 +443,8 @@ def scare(runs: int | None) -> Arrays:
     return {name: np.asarray(result.diverged) for name, result in results.items()}
 
 
-def adam_by_hand() -> Arrays:
-    """Rules with other parameters than their own: an epsilon and betas that show."""
+def another_adam() -> Arrays:
+    """Adam with an epsilon and betas that show."""
     network = kernels.Network((10, 7, 3), "tanh", "softmax", "ce")
     rule = kernels.Adam(beta1=0.5, beta2=0.8, epsilon=0.1)
     return each_batch_size(network, np.float64, 23, None, (1,), rule=rule)
@@ -452,11 +455,13 @@ SMALL = ("relu", "sigmoid", "bce")
 WIDE = kernels.Network((20, 7, 3), "relu", "softmax", "ce")
 NARROW = kernels.Network((10, 7, 3), "relu", "softmax", "ce")
 FORWARD = 2.0 * (5 + 18 + 4 + 3)  # roundings of a number at given parameters, forward and back
+FEW = 8.0  # of a quantile
 SHARP = 64.0  # of a number without a sum: range reduction and polynomial, with room
 
 # In this order: what is compiled soonest shows most errors soonest (`tests/prove_quality.py`)
 PROBES: dict[str, Probe] = {
-    "initial parameters": Probe(initial_parameters, F4, 8.0, own=True),
+    "initial parameters, float32": Probe(partial(initial_parameters, F4), F4, FEW, own=True),
+    "initial parameters, float64": Probe(partial(initial_parameters, F8), F8, FEW, own=True),
     "orders and grids": Probe(orders),
     "shapes": Probe(shapes),
     "refusals": Probe(refusals),
@@ -487,13 +492,15 @@ PROBES: dict[str, Probe] = {
     "2-2-1 unrolled, float64": training((2, 2, 1), F8, 9, (1, 3), kind=SMALL),
     "scores, float64": Probe(partial(scores, F8, None), F8, FORWARD),
     "far losses, float64": Probe(partial(far_losses, F8, None), F8, SHARP, own=True),
-    "Adam, B=1, float64": Probe(adam_by_hand, F8, 2.0 * 20 * 46 + 23),
-    "Adam, continued": Probe(partial(continued, NARROW, F8, None, "adam", 1), F8, 3000.0),
+    "Adam, B=1, float64": Probe(another_adam, F8, entering((10, 7, 3), 46)),
+    "Adam, continued": Probe(
+        partial(continued, NARROW, F8, None, "adam", 1), F8, entering((10, 7, 3), 92)
+    ),
     "Nesterov, summed, float64": training(
         (20, 7, 3), F8, None, (8, 32), rule="nesterov", learning_rate=0.01
     ),
     "Nesterov, summed, continued": Probe(
-        partial(continued, WIDE, F8, None, "nesterov", 8), F8, 3000.0
+        partial(continued, WIDE, F8, None, "nesterov", 8), F8, entering((20, 7, 3), 12)
     ),
     "Nesterov, looking ahead, float64": training(
         (20, 7, 3), F8, None, (1, 3), rule="nesterov", learning_rate=0.01
@@ -502,7 +509,7 @@ PROBES: dict[str, Probe] = {
     "one run, SGD, float32": training((20, 21, 3), F4, None, (1, 2, 3, 8)),
     "one run, SGD, no hidden layer": training((20, 2), F4, None, (1, 3), kind=SMALL),
     "one run, SGD, deep": training((10, 9, 17, 3), F4, None, (1, 3), kind=("tanh", *PAIRS[2])),
-    "one run, order given": Probe(order_given, F4, 2.0 * 30 * 22 + 23),
+    "one run, order given": Probe(order_given, F4, entering((20, 7, 3), 22)),
     "one run, diverging": Probe(partial(diverging, (20, 7, 2), None, 3)),
     "one run, lost": Probe(partial(lost, None)),
     "one infinite logit, one run": Probe(partial(scare, None)),
@@ -516,7 +523,7 @@ PROBES: dict[str, Probe] = {
 # The study
 
 SEEDS = 36  # a third of them tune
-RATES = 32  # two to a factor of 1.41: steps of 1.19
+RATES = 32  # four to each factor of 2
 N, CLASSES, EPOCHS = 128, 4, 12
 
 

@@ -20,7 +20,12 @@ from bench.compare.quality import Gate, Outcome, Row, compare_studies, judge
 from bench.compare.sides import ROOT, Side
 from bench.speed.process import Process
 
-QUICK = ("initial parameters", "orders and grids", "shapes", "refusals")  # nothing is compiled
+QUICK = (
+    "initial parameters, float64",
+    "orders and grids",
+    "shapes",
+    "refusals",
+)  # nothing is compiled
 TRAINED = "one run, SGD, float32"
 Study = dict[str, NDArray[Any]]
 
