@@ -49,7 +49,7 @@ EXTRA = """        wasted = load(work.scores, 0)
 IMPORTED = "from kernels.vector import lanes, load, splat, store"
 STEPS = {2: 230, 5: 380, 10: 560}
 RELABELLED = 20  # times each comparison of a revision with itself
-RECOMBINED = 400  # comparisons out of the recorded pairs of each slowdown
+RECOMBINED = 200  # comparisons out of the recorded pairs of each slowdown
 
 
 def planted(steps: int) -> Side:
@@ -111,7 +111,7 @@ def record(path: Path, measured: Measured, **about: Any) -> None:
     temporary.replace(path)
 
 
-def alarms(out: Path, comparisons: int, budget: float) -> None:
+def alarms(out: Path, comparisons: int, budget: float, names: Sequence[str] = COMPARED) -> None:
     """Compare the working tree with itself; every second time something loads a core, any one."""
     side = plain()
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
@@ -122,7 +122,7 @@ def alarms(out: Path, comparisons: int, budget: float) -> None:
         core = cores[number // 2 % len(cores)] if number % 2 else None
         start = time.perf_counter()
         with loaded(core):
-            measured = compare({BASE: side, HEAD: side}, COMPARED, budget)
+            measured = compare({BASE: side, HEAD: side}, names, budget)
         seconds = time.perf_counter() - start
         record(path, measured, loaded=core, seconds=seconds)
         print(number, core, [row.words for row in measured.rows.values()], flush=True)
@@ -184,10 +184,10 @@ def tell_alarms(out: Path) -> None:
     for one in found:
         for _ in range(RELABELLED):
             verdicts_now = []
-            for benchmark in COMPARED:
+            for benchmark in one["rows"]:
                 pairs = pairs_of(one, benchmark)
                 swapped = [p[::-1] if rng.random() < 0.5 else p for p in pairs]
-                verdicts_now.append(judged(swapped, LEVEL, len(COMPARED)).verdict)
+                verdicts_now.append(judged(swapped, LEVEL, len(one["rows"])).verdict)
             count += "slower" in verdicts_now
     print(f"sides of recorded pairs relabelled: slower: {share(count, RELABELLED * len(found))}")
 
