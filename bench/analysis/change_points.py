@@ -43,7 +43,7 @@ MAD = 1.4826  # sigma over the median absolute deviation of normal noise
 class Step(NamedTuple):
     """A step: the first point after it, by how much values rise there, and its p-value."""
 
-    index: int
+    start: int
     size: float
     p_value: float
 
@@ -70,10 +70,10 @@ class Newest(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A possible step at `index` in the interval from start to stop."""
+    """A possible step at `place` in the interval from start to stop."""
 
     log_p: float
-    index: int
+    place: int
     start: int
     stop: int
 
@@ -158,7 +158,7 @@ def _independence(rest: Floats) -> float:
     return (1 - r) / (1 + r)
 
 
-def _candidate(values: Floats, log_alpha: float) -> tuple[float, int] | None:
+def _candidate(values: Floats, alpha: float, beside: float) -> tuple[float, int] | None:
     """Log p and place of the clearest step of an interval; None where it is unclear or a drift."""
     m, (f, left) = len(values), _fits(values, 0)
     best = int(np.argmax(f))
@@ -166,29 +166,30 @@ def _candidate(values: Floats, log_alpha: float) -> tuple[float, int] | None:
     sides = values[:place], values[place:]
     rest = np.concatenate([side - side.mean() for side in sides])
     log_p = _log_p(f[best] * _independence(rest), m, 0)
-    if log_p > log_alpha:
+    if log_p > math.log(alpha):
         return None
     polynomials = _bases(m, max(DRIFTS))[0]
     drift = values - polynomials @ (polynomials.T @ values)
     if left[best] > drift @ drift:
         return None
-    beside = (_log_p(_fits(values, degree)[0][best], m, degree) for degree in DRIFTS)
-    return (log_p, place) if max(beside) <= math.log(BESIDE_DRIFT) else None
+    drifts = (_log_p(_fits(values, degree)[0][best], m, degree) for degree in DRIFTS)
+    return (log_p, place) if max(drifts) <= math.log(beside) else None
 
 
-def _candidates(values: Floats) -> list[_Candidate]:
+def _candidates(values: Floats, together: int) -> list[_Candidate]:
     """The clearest step of each interval, where it is clear enough and no drift."""
     intervals = seeded_intervals(len(values))
     tests = sum(stop - start - 2 * LEAST_SIDE + 1 for start, stop in intervals)
     found = []
     for start, stop in intervals:
-        one = _candidate(values[start:stop], math.log(ALPHA / tests))
+        inside = values[start:stop]
+        one = _candidate(inside, ALPHA / tests / together, BESIDE_DRIFT / together)
         if one is not None:
             found.append(_Candidate(one[0], start + one[1], start, stop))
     return found
 
 
-def change_points(values: ArrayLike, least: float = 0.0) -> list[Step]:
+def change_points(values: ArrayLike, least: float = 0.0, together: int = 1) -> list[Step]:
     """Find the steps of a series, in the order of time.
 
     Parameters
@@ -197,19 +198,21 @@ def change_points(values: ArrayLike, least: float = 0.0) -> list[Step]:
         (n,), finite, evenly weighted; logarithms, where ratios matter. Fewer than 8: no steps.
     least
         Smaller steps than this are left out.
+    together
+        Number of series among which none shall show a false step: by Bonferroni.
     """
     values = np.asarray(values, float)
-    left, taken = _candidates(without_outliers(values)), {0: 0.0, len(values): 0.0}
+    left, taken = _candidates(without_outliers(values), together), {0: 0.0, len(values): 0.0}
     while left:
         best = min(left, key=lambda one: (one.log_p, one.start - one.stop))
-        taken[best.index] = best.log_p
-        left = [one for one in left if not one.start < best.index < one.stop]
+        taken[best.place] = best.log_p
+        left = [one for one in left if not one.start < best.place < one.stop]
     while True:
         steps = _steps(values, taken)
         small = [step for step in steps if abs(step.size) < least]
         if not small:
             return steps
-        del taken[min(small, key=lambda step: abs(step.size)).index]
+        del taken[min(small, key=lambda step: abs(step.size)).start]
 
 
 def _steps(values: Floats, taken: dict[int, float]) -> list[Step]:
@@ -224,7 +227,7 @@ def _steps(values: Floats, taken: dict[int, float]) -> list[Step]:
 
 def segments(n: int, steps: Sequence[Step]) -> list[tuple[int, int]]:
     """Stretches (start, stop) of n points between the steps."""
-    return list(pairwise([0, *(step.index for step in steps), n]))
+    return list(pairwise([0, *(step.start for step in steps), n]))
 
 
 def judge_newest(
@@ -236,8 +239,8 @@ def judge_newest(
     the last step, the latest 24 at most): median +- t s sqrt(1 + 1 / n), s from the median absolute
     deviation and t Student's with at most 4 degrees of freedom, for timings have heavy tails, by
     Bonferroni over all series that are judged together. Its own whole interval has to lie outside.
-    Or it makes a step visible that the series without it does not show: small steps become so after
-    some points. Once a step is found what follows is judged by the new level.
+    Or it makes a step visible, by Bonferroni too, that the series without it does not show: small
+    steps become so after some points. Once a step is found what follows is judged by the new level.
 
     Parameters
     ----------
@@ -251,15 +254,17 @@ def judge_newest(
         Smaller changes are none.
     """
     values = np.asarray(values, float)
-    steps_before, steps = change_points(values[:-1], least), change_points(values, least)
-    start = steps_before[-1].index if steps_before else 0
-    level = values[start:-1][-RECENT:]
+    before = values[:-1]
+    known = change_points(before, least)
+    start = known[-1].start if known else 0
+    level = before[start:][-RECENT:]
     n = len(level)
     middle = float(np.median(level)) if n else math.nan
     rise = float(values[-1]) - middle
-    if steps and not any(abs(steps[-1].index - one.index) <= 1 for one in steps_before):
-        size = steps[-1].size
-        return Newest("higher" if size > 0 else "lower", size, least, len(values) - steps[-1].index)
+    step = _revealed(values, least, tests)
+    if step is not None:
+        found = "higher" if step.size > 0 else "lower"
+        return Newest(found, step.size, least, len(values) - step.start)
     if n < ENOUGH:
         return Newest("too few points", rise, math.inf, n)
     spread = max(MAD * float(np.median(np.abs(level - middle))), sigma(level))
@@ -269,3 +274,13 @@ def judge_newest(
     if low > middle + limit:
         return Newest("higher", rise, limit, 1)
     return Newest("lower" if high < middle - limit else "no change", rise, limit, n)
+
+
+def _revealed(values: Floats, least: float, together: int) -> Step | None:
+    """The last step, where it is not seen without the newest point."""
+    steps = change_points(values, least, together)
+    if not steps:
+        return None
+    before = change_points(values[:-1], least, together)
+    seen = any(abs(steps[-1].start - one.start) <= 1 for one in before)
+    return None if seen else steps[-1]

@@ -29,8 +29,11 @@ SUBJECT = "History: speed and quality over commits"
 QUESTION = "Did it become slower, or does it learn worse?"
 TOLD = 6  # series that the terminal and a sentence name
 CSS = {WORSE: "refuted", BETTER: "supported"}
-BRIEF = {WORSE: "WORSE", BETTER: "better", SAME: "same", FEW: "too few"}
-LABEL, OPERATION, CELL = 40, 15, 14
+CELLS = (
+    "Each cell: newest over the level before, and what is found. (±9%): no change, and one of less "
+    "than 9% would not be seen in this noise"
+)
+LABEL, OPERATION, CELL = 40, 15, 15
 
 
 def write(machines: Sequence[Machine], notes: Sequence[str], folder: Path, command: str) -> None:
@@ -133,7 +136,7 @@ def change_words(series: Series) -> str:
         return ""
     if math.isinf(series.change):
         return "not reached any more"
-    return f"× {words.number(series.change, 3)}"
+    return f"×\N{NO-BREAK SPACE}{words.number(series.change, 3)}"
 
 
 def _steps_told(machine: Machine) -> str:
@@ -142,9 +145,9 @@ def _steps_told(machine: Machine) -> str:
     n = words.plural(len(machine.series), "series", "series")
     if not stepped:
         return f"Over all its runs none of {n} shows a step"
-    latest = max(stepped, key=lambda one: one.points[one.steps[-1].index].run)
+    latest = max(stepped, key=lambda one: one.points[one.steps[-1].start].run)
     step = latest.steps[-1]
-    point = latest.points[step.index]
+    point = latest.points[step.start]
     return (
         f"Over all its runs {len(stepped)} of {n} show a step, the latest {latest.title}, which is "
         f"{words.number(math.exp(step.size), 3)} times as large from "
@@ -208,7 +211,7 @@ def finding(series: Series) -> str:
     if series.kind == QUALITY or series.newest not in (SAME, WORSE, BETTER):
         return series.newest
     if series.newest == SAME:
-        return f"{SAME} (of {n} before)"
+        return f"{SAME} beyond ±{words.percent(series.limit - 1)}, from {n} before"
     return f"{series.newest} ({'this run alone' if n == 1 else f'the last {n} runs'})"
 
 
@@ -282,7 +285,7 @@ def method() -> dict[str, list[str]]:
 
 def terminal_summary(machines: Sequence[Machine], notes: Sequence[str]) -> str:
     """The answer, and per case what is found of each operation at each batch size."""
-    lines = [*notes, *sentences(machines), "", "Each cell: newest over the level before, finding"]
+    lines = [*notes, *sentences(machines), "", CELLS]
     series = machines[0].series
     for group in dict.fromkeys(one.group for one in series if one.kind == SPEED):
         lines += ["", *case_lines([one for one in series if one.group == group])]
@@ -309,7 +312,12 @@ def case_lines(series: Sequence[Series]) -> list[str]:
 
 
 def cell(series: Series) -> str:
-    """The change and the finding in few words: "1.02 same", "1.30 WORSE", "too few"."""
-    if series.newest in BRIEF and math.isfinite(series.change):
-        return f"{words.number(series.change, 3)} {BRIEF[series.newest]}"
-    return BRIEF.get(series.newest, series.newest)
+    """The change and the finding in few words: "1.02 (±9.0%)", "1.30 WORSE", "too few"."""
+    if series.newest not in (SAME, WORSE, BETTER):
+        return "too few" if series.newest == FEW else series.newest
+    if not math.isfinite(series.change):
+        return f"not reached {series.newest}"
+    seen = series.newest.replace(WORSE, "WORSE")
+    if series.newest == SAME:
+        seen = f"(±{words.percent(series.limit - 1)})" if series.kind == SPEED else "same"
+    return f"{words.number(series.change, 3)} {seen}"

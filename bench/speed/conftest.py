@@ -94,10 +94,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Compare the timings with the last run's, then store them beside it."""
     config = session.config
     timings = config.stash[timings_key]
+    metrics: list[Metric] = config.stash[metrics_key]
     if not timings:
         return
     folder = RESULTS / history.FOLDER
-    run = history.as_json(config, config.stash[metrics_key])
+    run = history.as_json(config, metrics)
     before, notes = history.last_timings(folder, run["machine_info"]["fingerprint"])
     config.stash[comparison_key] = [
         *notes,

@@ -79,6 +79,6 @@ def metrics_of(
             value, ends = row[column], [row[f"{bounds}_low"], row[f"{bounds}_high"]]
         at = f"batch size {size}" if size == best and column != "updates" else ""
         n = row["n_runs"] if "n_runs" in row else row["n_seeds"]
-        numbers = [math.inf if pd.isna(x) else float(x) for x in (value, *ends)]
-        found.append(Metric(record["study"], name, *numbers, int(n), worse, at))
+        value, low, high = (math.inf if pd.isna(x) else float(x) for x in (value, *ends))
+        found.append(Metric(record["study"], name, value, low, high, int(n), worse, at))
     return found

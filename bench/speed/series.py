@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ SPEED, QUALITY = "speed", "quality"
 LEAST = math.log(1.01)  # smaller steps of seconds matter to nobody
 MATERIAL = math.log(1.05)  # of quality: below it a change is not for the worse
 AT = ", B = "  # between operation and batch size
+ABSENT = "not in the newest run"
 WORSE, BETTER, SAME, FEW = "worse", "better", "no change", "too few points to tell"
 
 
@@ -50,11 +51,14 @@ class Series:
     points
         In the order of time.
     steps
-        Those of the finite values' logarithms; `index` counts all points.
+        Those of the finite values' logarithms; `start` counts all points.
     newest
         What the newest point is: "worse", "better", "no change" or "too few points to tell".
     change
         Factor by which it differs from the level before; NaN where there is none.
+    limit
+        Factor of the level up or down by which the newest may differ unnoticed; inf where nothing
+        can be told.
     rests_on
         Points since the step that it makes visible, or of the level that it is held against.
     """
@@ -67,6 +71,7 @@ class Series:
     steps: tuple[Step, ...]
     newest: str = FEW
     change: float = math.nan
+    limit: float = math.inf
     rests_on: int = 0
 
     @property
@@ -143,16 +148,16 @@ def _judged(
     known = np.flatnonzero(np.isfinite(values) & (values > 0))
     logs = np.log(values[known])
     least = LEAST if kind == SPEED else MATERIAL
-    steps = [step._replace(index=int(known[step.index])) for step in change_points(logs, least)]
+    steps = [step._replace(start=int(known[step.start])) for step in change_points(logs, least)]
     found = Series(kind, group, name, worse, tuple(points), tuple(steps))
     if points[-1].run != n_runs:
-        return _told(found, "not in the newest run", math.nan, 0)
+        return _told(found, ABSENT, math.nan, math.inf, 0)
     if kind == QUALITY:
         return _judge_quality(found)
     newest = judge_newest(
         logs, *np.log([points[-1].low or np.inf, points[-1].high]), tests=tests, least=least
     )
-    return _told(found, _word(newest, worse), newest.change, newest.points)
+    return _told(found, _word(newest, worse), *newest[1:])
 
 
 def _word(newest: Newest, worse: str) -> str:
@@ -162,10 +167,10 @@ def _word(newest: Newest, worse: str) -> str:
     return FEW if newest.found == "too few points" else SAME
 
 
-def _told(series: Series, newest: str, change: float, rests_on: int) -> Series:
-    """The series with what its newest point is."""
-    values = vars(series) | {"newest": newest, "change": math.exp(change), "rests_on": rests_on}
-    return Series(**values)
+def _told(series: Series, newest: str, change: float, limit: float, rests_on: int) -> Series:
+    """The series with what its newest point is; change and limit are logarithms."""
+    change, limit = math.exp(change), math.exp(limit)
+    return replace(series, newest=newest, change=change, limit=limit, rests_on=rests_on)
 
 
 def _judge_quality(series: Series) -> Series:
@@ -175,17 +180,18 @@ def _judge_quality(series: Series) -> Series:
     the noise: the intervals, over seeds, do. A change is one beyond both intervals, by 5% at least.
     """
     if len(series.points) < 2:
-        return _told(series, FEW, math.nan, len(series.points) - 1)
+        return _told(series, FEW, math.nan, math.inf, len(series.points) - 1)
     *earlier, now = series.points
     others = [one for one in earlier if (one.commit, one.dirty) != (now.commit, now.dirty)]
     before = (others or earlier)[-1]
     a, b = (before, now) if series.worse == "higher" else (now, before)  # a < b is worse
     change = _log_ratio(now.value, before.value)
     if abs(change) < MATERIAL:
-        return _told(series, SAME, change, 1)
+        return _told(series, SAME, change, MATERIAL, 1)
     if b.low > a.high or (math.isinf(b.value) and math.isfinite(a.high)):
-        return _told(series, WORSE, change, 1)
-    return _told(series, BETTER if b.high < a.low else SAME, change, 1)
+        return _told(series, WORSE, change, MATERIAL, 1)
+    better = a.low > b.high or (math.isinf(a.value) and math.isfinite(b.high))
+    return _told(series, BETTER if better else SAME, change, MATERIAL, 1)
 
 
 def _log_ratio(now: float, before: float) -> float:
@@ -210,7 +216,7 @@ def points_frame(machines: Sequence[Machine]) -> pd.DataFrame:
             head = {"machine": number, "kind": one.kind, "group": one.group, "name": one.name}
             tail = {"worse": one.worse, "newest": one.newest, "change": one.change}
             levels = _levels(one)
-            sizes = {step.index: math.exp(step.size) for step in one.steps}
+            sizes = {step.start: math.exp(step.size) for step in one.steps}
             for place, point in enumerate(one.points):
                 shown = {"level": levels[place], "step": sizes.get(place, math.nan)}
                 rows.append(head | tail | point._asdict() | shown | _relative(point, levels, place))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from bench.report import words
 from bench.report.figures import draw
@@ -22,6 +23,7 @@ from bench.speed.timings import COLUMNS
 WORSE_COLOUR = draw.PROGRAM_COLOURS["PyTorch"]
 BETTER_COLOUR = draw.PROGRAM_COLOURS["scikit-learn"]
 LARGEST_NUMBER = 1024  # stands for the full batch on the scale of colours
+RATIOS = (0.1, 0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 10, 30, 100)
 NAMED = 3  # steps that a title names
 
 NEWEST = (
@@ -32,7 +34,7 @@ NEWEST = (
 OVER_TIME = (
     "A panel each, a dot a run, as a ratio to the first level, with its 95% interval; hollow: with "
     "uncommitted changes. The line is the median of each stretch between steps; a dotted line and "
-    "a factor mark a step."
+    "a factor mark a step, a triangle a newest run that is a change."
 )
 
 
@@ -83,29 +85,38 @@ def newest_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     margins = draw.Margins(left=1.75, right=0.2, top=0.5, bottom=0.44)
     height = 0.27 * len(names) + margins.top + margins.bottom
     figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, width=draw.HERO)
-    draw.head(axes, "Newest over the level before")
+    draw.head(axes, "Newest over before")
     low, high = draw.finite_range(data["change"], pad=1.04)
     low, high = min(low, 0.9), max(high, 1.1)
     draw.log_axis(axes, "x", low, high, draw.plain)
+    axes.xaxis.set_major_locator(FixedLocator(_ratios(low, high)))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), names, fontsize=7.5 if narrow else 8.5)
     axes.axvline(1, color=draw.MUTED, lw=0.8)
     for one in records(rows):
         place = names.index(one.row) + _shift(one)
-        colour, marker, face = _mark(one)
-        ends = np.clip([one.low, one.high], low, high)
-        axes.plot(ends, [place] * 2, color=colour, lw=0.9, alpha=0.7)
+        colour, marker, face = _mark(one._asdict())
+        if one.low > 0 and np.isfinite(one.high):  # else too few rounds for an interval
+            ends = np.clip([one.low, one.high], low, high)
+            axes.plot(ends, [place] * 2, color=colour, lw=0.9, alpha=0.7)
         axes.plot(one.change, place, marker, color=colour, mfc=face, ms=4.2, mew=1, zorder=4)
     draw.seeds_note(figure, data["runs"], "run")
     return figure
 
 
-def _row(one: pd.Series) -> str:
+def _ratios(low: float, high: float) -> list[float]:
+    """Round ratios for the ticks of an axis, 1 among them, at most eight."""
+    inside = [x for x in RATIOS if low <= x <= high]
+    return inside if len(inside) <= 8 else [x for x in inside if x in (0.1, 0.5, 1, 2, 10, 100)]
+
+
+def _row(one: Any) -> str:
     """Name of the row that a series stands in."""
-    return f"{_short(one.group)}, {one.name.split(AT)[0] if one.kind == SPEED else one.name}"
+    name = one.name.split(AT)[0] if one.kind == SPEED else one.name
+    return f"{_short(one.group)}, {name.replace(' to the target', '').replace('largest ', '')}"
 
 
-def _shift(one: pd.Series) -> float:
+def _shift(one: Any) -> float:
     """Place of a batch size within its row."""
     size = one.name.partition(AT)[2]
     if one.kind == QUALITY or size not in COLUMNS:
@@ -113,15 +124,15 @@ def _shift(one: pd.Series) -> float:
     return 0.15 * (COLUMNS.index(size) - (len(COLUMNS) - 1) / 2)
 
 
-def _mark(one: pd.Series) -> tuple[str, str, str]:
+def _mark(one: Any) -> tuple[str, str, str]:
     """Colour, marker and fill of a series' newest point."""
-    if one.newest in (WORSE, BETTER):
-        colour = WORSE_COLOUR if one.newest == WORSE else BETTER_COLOUR
-        return colour, "^" if one.change > 1 else "v", colour
-    size = one.name.partition(AT)[2]
+    if one["newest"] in (WORSE, BETTER):
+        colour = WORSE_COLOUR if one["newest"] == WORSE else BETTER_COLOUR
+        return colour, "^" if one["change"] > 1 else "v", colour
+    size = one["name"].partition(AT)[2]
     number = int(size) if size.isdigit() else LARGEST_NUMBER
-    colour = draw.batch_colour(number, LARGEST_NUMBER) if one.kind == SPEED else draw.INK
-    return colour, "o", draw.PAPER if one.newest.startswith("too few") else colour
+    colour = draw.batch_colour(number, LARGEST_NUMBER) if one["kind"] == SPEED else draw.INK
+    return colour, "o", draw.PAPER if one["newest"].startswith("too few") else colour
 
 
 def over_time_data(
@@ -157,8 +168,10 @@ def over_time_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     figure, all_axes = draw.small_multiples(len(panels), narrow=narrow, height=1.5)
     values = data[["relative", "relative_level"]].to_numpy()
     low, high = draw.finite_range(values, pad=1.06)
+    low, high = min(low, 0.89), max(high, 1.12)
     for axes, rows in zip(all_axes, panels, strict=True):
-        draw.log_axis(axes, "y", min(low, 0.9), max(high, 1.1), draw.plain)
+        draw.log_axis(axes, "y", low, high, draw.plain)
+        axes.yaxis.set_major_locator(FixedLocator(_ratios(low, high)))
         axes.set_xlim(0.4, data["run"].max() + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         first = rows.iloc[0]
@@ -173,12 +186,16 @@ def over_time_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     """Points with their intervals, levels, steps."""
     low, high = axes.get_ylim()
-    lower = rows["relative_low"].clip(lower=low, upper=high)
-    upper = rows["relative_high"].clip(lower=low, upper=high)
-    axes.vlines(rows["run"], lower, upper, color=draw.MUTED, lw=0.8, alpha=0.7)
+    known = rows[(rows["relative_low"] > 0) & np.isfinite(rows["relative_high"])]
+    lower, upper = (known[f"relative_{end}"].clip(low, high) for end in ("low", "high"))
+    axes.vlines(known["run"], lower, upper, color=draw.MUTED, lw=0.8, alpha=0.7)
     for dirty, face in ((False, draw.INK), (True, draw.PAPER)):
         own = rows[rows["dirty"] == dirty]
         axes.plot(own["run"], own["relative"], "o", color=draw.INK, mfc=face, ms=2.6, mew=0.7)
+    now = rows.iloc[-1]
+    if now["newest"] in (WORSE, BETTER):
+        colour, marker = _mark(now)[:2]
+        axes.plot(now["run"], now["relative"], marker, color=colour, ms=5, zorder=4)
     ends = [0, *np.flatnonzero(rows["step"].notna()), len(rows)]
     for start, stop in pairwise(ends):
         own = rows.iloc[start:stop]
@@ -204,7 +221,9 @@ def figures(machines: Sequence[Machine]) -> dict[str, FigureSpec]:
         found["newest"] = FigureSpec(newest_data, newest_figure, newest_title, NEWEST)
     for number, machine in enumerate(machines, 1):
         cases = dict.fromkeys(one.group for one in machine.series if one.kind == SPEED)
-        parts = [(f"speed_{place}", SPEED, case) for place, case in enumerate(cases, 1)]
+        parts: list[tuple[str, str, str | None]] = [
+            (f"speed_{place}", SPEED, case) for place, case in enumerate(cases, 1)
+        ]
         if any(one.kind == QUALITY for one in machine.series):
             parts.append(("quality", QUALITY, None))
         for name, kind, group in parts:
