@@ -61,24 +61,28 @@ def metrics_of(
     rows = summary[(summary["protocol"] == "tuned") & (summary["target"] == target)]
     rows = rows[rows["rule"] == record["options"]["rule"]].set_index("batch_size")
     best = record["recommended"][0]["batch_size"]
-    wanted = {
-        SUCCESS: [(best, "success rate", "success_rate", "success", "lower")],
-        EXAMPLES: [(best, "examples to the target", "examples", "examples", "higher")],
-        UPDATES: [(COMPARED, f"updates to the target, B = {COMPARED}", "updates", "updates",
-                   "higher")],
-        RATES: [(size, f"largest stable rate, B = {size}", "", "", "lower") for size in STABLE],
-    }  # fmt: skip
     found = []
-    for size, name, column, bounds, worse in (one for key in measures for one in wanted[key]):
-        if size not in rows.index:
-            continue
-        row = rows.loc[size]
-        ends = [row["largest_stable_learning_rate"], row["smallest_unstable_learning_rate"]]
-        value = ends[0]
-        if column:
-            value, ends = row[column], [row[f"{bounds}_low"], row[f"{bounds}_high"]]
-        at = f"batch size {size}" if size == best and column != "updates" else ""
-        n = row["n_runs"] if "n_runs" in row else row["n_seeds"]
-        value, low, high = (math.inf if pd.isna(x) else float(x) for x in (value, *ends))
-        found.append(Metric(record["study"], name, value, low, high, int(n), worse, at))
+    for size, name, columns, worse, at in (one for key in measures for one in _wanted(key, best)):
+        if size in rows.index:
+            row = rows.loc[size]
+            value, low, high = (math.inf if pd.isna(x) else float(x) for x in row[list(columns)])
+            n = int(row["n_runs"])
+            found.append(Metric(record["study"], name, value, low, high, n, worse, at))
     return found
+
+
+def _wanted(measure: str, best: int) -> list[tuple[int, str, tuple[str, str, str], str, str]]:
+    """Batch size, name, columns of value and bounds, bad direction, and where, of a measure."""
+    at = f"batch size {best}"
+    if measure == SUCCESS:
+        columns = ("success_rate", "success_low", "success_high")
+        return [(best, "success rate", columns, "lower", at)]
+    if measure == EXAMPLES:
+        columns = ("examples", "examples_low", "examples_high")
+        return [(best, "examples to the target", columns, "higher", at)]
+    if measure == UPDATES:
+        columns = ("updates", "updates_low", "updates_high")
+        return [(COMPARED, f"updates to the target, B = {COMPARED}", columns, "higher", "")]
+    stable, unstable = "largest_stable_learning_rate", "smallest_unstable_learning_rate"
+    columns = (stable, stable, unstable)
+    return [(size, f"largest stable rate, B = {size}", columns, "lower", "") for size in STABLE]

@@ -82,7 +82,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine with its series; `n_runs` runs, of which `dirty` had uncommitted changes."""
+    """A machine with its series and its runs, in the order of time."""
 
     fingerprint: dict[str, str]
     series: tuple[Series, ...]

@@ -32,9 +32,10 @@ NEWEST = (
     "Triangles mark changes, up for larger; hollow dots have too few points before them to tell."
 )
 OVER_TIME = (
-    "A panel each, a dot a run, as a ratio to the first level, with its 95% interval; hollow: with "
-    "uncommitted changes. The line is the median of each stretch between steps; a dotted line and "
-    "a factor mark a step, a triangle a newest run that is a change."
+    "A panel each, a dot a run (numbered in the order of time), as a ratio to the first level, "
+    "with its 95% interval; hollow: with uncommitted changes. The line is the median of each "
+    "stretch between steps; a dotted line and a factor mark a step, a triangle a newest run that is "
+    "a change."
 )
 
 
@@ -178,7 +179,6 @@ def over_time_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
         name = first["name"] if first["kind"] == SPEED else f"{first['group']}: {first['name']}"
         axes.set_title(name, loc="left", fontsize=7, pad=3)
         _panel(axes, rows)
-    all_axes[-1].set_xlabel("run", loc="right")
     draw.seeds_note(figure, data["run"].max(), "run")
     return figure
 
