@@ -21,6 +21,7 @@ MATERIAL = math.log(1.05)  # of quality: below it a change is not for the worse
 AT = ", B = "  # between operation and batch size
 ABSENT = "not in the newest run"
 WORSE, BETTER, SAME, FEW = "worse", "better", "no change", "too few points to tell"
+NOISY, TOO_NOISY = "too noisy to tell", math.log(2)  # where even this change would not be seen
 
 
 class Point(NamedTuple):
@@ -53,7 +54,8 @@ class Series:
     steps
         Those of the finite values' logarithms; `start` counts all points.
     newest
-        What the newest point is: "worse", "better", "no change" or "too few points to tell".
+        What the newest point is: "worse", "better", "no change", "too noisy to tell", "too few
+        points to tell" or "not in the newest run".
     change
         Factor by which it differs from the level before; NaN where there is none.
     limit
@@ -164,7 +166,9 @@ def _word(newest: Newest, worse: str) -> str:
     """Say for the better or for the worse."""
     if newest.found in ("higher", "lower"):
         return WORSE if newest.found == worse else BETTER
-    return FEW if newest.found == "too few points" else SAME
+    if newest.found == "too few points":
+        return FEW
+    return NOISY if newest.limit > TOO_NOISY else SAME
 
 
 def _told(series: Series, newest: str, change: float, limit: float, rests_on: int) -> Series:

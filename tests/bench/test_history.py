@@ -25,7 +25,17 @@ from bench.speed import reference_workload
 from bench.speed.history import FORMAT, OURS, last_timings, read, save, without_infinity
 from bench.speed.metrics import EXAMPLES, RATES, SUCCESS, UPDATES, Metric, metrics_of
 from bench.speed.reference_workload import relative
-from bench.speed.series import BETTER, FEW, SAME, WORSE, Machine, Series, machines_of, points_frame
+from bench.speed.series import (
+    BETTER,
+    FEW,
+    NOISY,
+    SAME,
+    WORSE,
+    Machine,
+    Series,
+    machines_of,
+    points_frame,
+)
 from bench.speed.timings import Timing
 from bench.study import load
 
@@ -270,10 +280,14 @@ def test_a_step_is_marked_at_its_run(tmp_path: Path) -> None:
         ([*LEVEL, 1.03], SAME),
         ([*LEVEL, *(1.5 * x for x in LEVEL)], SAME),
         ([*LEVEL[:4], 3.0], FEW),
+        ([1.0, 1.5, 0.7, 1.3, 0.6, 1.4, 0.8, 1.6, 0.7, 1.2, 1.5], NOISY),
     ],
 )
 def test_the_newest_run_is_judged(tmp_path: Path, values: list[float], found: str) -> None:
-    """Far above its level it is worse, far below better; what stays so is the new level."""
+    """Far above its level it is worse, far below better; what stays so is the new level.
+
+    After few runs, or where they scatter by half, it is not told.
+    """
     assert first(stored(tmp_path, values)).newest == found
 
 

@@ -34,8 +34,8 @@ NEWEST = (
 OVER_TIME = (
     "A panel each, a dot a run (numbered in the order of time), as a ratio to the first level, "
     "with its 95% interval; hollow: with uncommitted changes. The line is the median of each "
-    "stretch between steps; a dotted line and a factor mark a step, a triangle a newest run that is "
-    "a change."
+    "stretch between steps; a dotted line and a factor mark a step, a triangle a newest run that "
+    "is a change."
 )
 
 
