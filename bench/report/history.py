@@ -121,11 +121,14 @@ def _newest_told(machine: Machine) -> str:
     if few == len(machine.series):
         return f"{run} has too few runs before it on its machine to tell whether anything changed"
     told = f"{run} is no change for the worse"
+    if few + noisy == len(machine.series):
+        told = f"{run} cannot be judged"
     if better:
         told += f", and better in {_listed(better)}"
     if few:
-        told += f"; {few} series have too few points to tell"
-    return f"{told}; {noisy} are too noisy to tell" if noisy else told
+        told += f"; {words.plural(few, 'series has', 'series have')} too few points to tell"
+    noise = f"; {words.plural(noisy, 'series is', 'series are')} too noisy to tell"
+    return told + noise if noisy else told
 
 
 def _listed(series: Sequence[Series]) -> str:

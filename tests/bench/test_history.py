@@ -412,6 +412,17 @@ def test_figures_show_what_is_known(tmp_path: Path, narrow: bool) -> None:
         assert figure.get_figwidth() == (draw.NARROW if narrow else figure.get_figwidth())
 
 
+def test_noise_alone_is_no_all_clear(tmp_path: Path) -> None:
+    """Where every series is too noisy or too short, the answer is not that nothing changed."""
+    for number in range(12):
+        run = a_run(number, seconds=1.0 + (number * 7 % 5) / 3)
+        run["benchmarks"] = run["benchmarks"][:1]
+        run[OURS]["quality"] = []
+        save(tmp_path / "history", run)
+    (told, *_) = page.sentences([machine(tmp_path)])
+    assert told.endswith("cannot be judged; 1 series is too noisy to tell.")
+
+
 def test_the_answer_counts_what_cannot_be_told(tmp_path: Path) -> None:
     """Nothing worse, and how many series have too few points, in the first sentence."""
     found, _ = history(stored(tmp_path, LEVEL[:4]))
