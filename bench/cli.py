@@ -1,7 +1,8 @@
 """The command line: options to one call, print, exit code. What takes time to import waits.
 
-Exit codes: 0 done; 1 calibrated, and some interval is too short; 2 bad input, told in one line on
-standard error and nothing else; 3 any other failure; 130 interrupted.
+Exit codes: 0 done; 1 something was found: a regression (`compare`, `history --check`), an interval
+that is too short (`calibrate`); 2 bad input, told in one line on standard error and nothing else;
+3 any other failure; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def test_json_into_a_file_outside_that_exists(checkout: Path, tmp_path: Path) ->
     assert "1 passed, 1 deselected" in output
     (stored,) = json.loads(path.read_text())["benchmarks"]
     assert stored["options"]["max_time"] == 0.01
-    assert stored["options"]["min_rounds"] == 3
+    assert stored["options"]["min_rounds"] == 6
 
 
 # The tables, on timings that are made up
