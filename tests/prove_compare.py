@@ -47,7 +47,7 @@ EXTRA = """        wasted = load(work.scores, 0)
         store(work.scores, 0, wasted)
 """
 IMPORTED = "from kernels.vector import lanes, load, splat, store"
-STEPS = {2: 230, 5: 380, 10: 560}
+STEPS = {2: 95, 5: 230, 10: 480}
 RELABELLED = 20  # times each comparison of a revision with itself
 RECOMBINED = 200  # comparisons out of the recorded pairs of each slowdown
 
