@@ -5,7 +5,8 @@
     python -m tests.prove_compare tell     what was found so far
 
 Each comparison is a file in results/proofs/, with all its blocks: an interrupted proof goes on from
-there. Alarms take about half an hour, power about two hours.
+there, and what is told is judged anew from the blocks, look by look. Alarms take about half an
+hour, power an hour and a quarter.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 
 from bench.analysis.intervals import proportion_interval
 from bench.compare.benchmarks import BENCHMARKS
-from bench.compare.judge import LEVEL, TOLERANCE, Row, effects, judge, looks
+from bench.compare.judge import LEVEL, TOLERANCE, Row, effect_of, judge, looks, settled
 from bench.compare.measure import BASE, HEAD, Measured, compile_sides, measure
 from bench.compare.sides import Side, lay_down
 from bench.experiments.progress import Silent
@@ -47,7 +48,7 @@ EXTRA = """        wasted = load(work.scores, 0)
         store(work.scores, 0, wasted)
 """
 IMPORTED = "from kernels.vector import lanes, load, splat, store"
-STEPS = {2: 95, 5: 230, 10: 480}
+STEPS = {2: 95, 4: 230, 5: 265, 8: 480, 10: 580}
 RELABELLED = 20  # times each comparison of a revision with itself
 RECOMBINED = 200  # comparisons out of the recorded pairs of each slowdown
 
@@ -103,11 +104,10 @@ def compare(sides: dict[str, Side], names: Sequence[str], budget: float) -> Meas
 
 def record(path: Path, measured: Measured, **about: Any) -> None:
     """Write a comparison; the file is whole as soon as it has its name."""
-    rows = {name: asdict(row) for name, row in measured.rows.items()}
     blocks = [list(vars(one).values()) for one in measured.times]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({**about, "rows": rows, "blocks": blocks}))
+    temporary.write_text(json.dumps({**about, "planned": measured.pairs, "blocks": blocks}))
     temporary.replace(path)
 
 
@@ -163,10 +163,37 @@ def judged(pairs: Sequence[tuple[Any, Any]], level: float, family: int) -> Row:
     return judge("", base, head, tolerance=TOLERANCE, level=level, family=family)
 
 
+def looked_at(pairs: Sequence[tuple[Any, Any]], planned: int, family: int) -> Row:
+    """The verdict after the planned looks, up to the one that settles it."""
+    for after, level in looks(planned).items():
+        if after <= len(pairs):
+            row = judged(pairs[:after], level, family)
+            if settled(row, TOLERANCE):
+                break
+    return row
+
+
+def verdicts(one: dict[str, Any], swap: np.random.Generator | None = None) -> dict[str, str]:
+    """The verdicts of a comparison by benchmark; with `swap`, sides of whole pairs by lot."""
+    names = list(dict.fromkeys(name for _, _, name, *_ in one["blocks"]))
+    found = {}
+    for name in names:
+        pairs = pairs_of(one, name)
+        if swap is not None:
+            pairs = [pair[::-1] if swap.random() < 0.5 else pair for pair in pairs]
+        found[name] = looked_at(pairs, one["planned"], len(names)).verdict
+    return found
+
+
 def share(k: int, n: int) -> str:
     """A share with its 95% interval (Clopper & Pearson)."""
     found = proportion_interval(k, n)
     return f"{k} of {n} = {found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
+
+
+def counted(found: Iterable[str]) -> str:
+    """How often each verdict was given: "60 same, 140 cannot tell"."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(found).most_common())
 
 
 def tell_alarms(out: Path) -> None:
@@ -177,19 +204,17 @@ def tell_alarms(out: Path) -> None:
         ("nothing else was run on purpose", [one for one in found if one["loaded"] is None]),
         ("a process loaded a core", [one for one in found if one["loaded"] is not None]),
     ):
-        verdicts = [[row["verdict"] for row in one["rows"].values()] for one in some]
+        told = [verdicts(one) for one in some]
         for verdict in ("slower", "faster"):
-            print(f"{title}: {verdict}: {share(sum(verdict in v for v in verdicts), len(some))}")
-    count = 0
-    for one in found:
-        for _ in range(RELABELLED):
-            verdicts_now = []
-            for benchmark in one["rows"]:
-                pairs = pairs_of(one, benchmark)
-                swapped = [p[::-1] if rng.random() < 0.5 else p for p in pairs]
-                verdicts_now.append(judged(swapped, LEVEL, len(one["rows"])).verdict)
-            count += "slower" in verdicts_now
-    print(f"sides of recorded pairs relabelled: slower: {share(count, RELABELLED * len(found))}")
+            print(
+                f"{title}: {verdict}: {share(sum(verdict in t.values() for t in told), len(some))}"
+            )
+        print(f"    of single benchmarks: {counted(v for t in told for v in t.values())}")
+    again = [verdicts(one, rng) for one in found for _ in range(RELABELLED)]
+    count = sum("slower" in t.values() for t in again)
+    print(
+        f"sides of whole pairs swapped by lot: slower in {count} of {len(again)} (not independent)"
+    )
 
 
 def tell_power(out: Path, percent: int) -> None:
@@ -198,25 +223,19 @@ def tell_power(out: Path, percent: int) -> None:
     if not found:
         return
     pool = [pair for one in found for pair in pairs_of(one, SLOWED)]
-    (true,) = effects([np.log(head / base) for base, head in pool], [LEVEL])
+    true = effect_of(np.array([np.median(np.log(head / base)) for base, head in pool]), LEVEL)
     print(f"{percent}%: planted {true.value:.3f} [{true.low:.3f}, {true.high:.3f}]")
-    hits = sum(one["rows"][SLOWED]["verdict"] == "slower" for one in found)
-    print(f"    found: {share(hits, len(found))}")
-    planned = max(one["rows"][SLOWED]["pairs"] for one in found)
-    level = looks(planned).get(planned, LEVEL)
-    again = 0
-    for _ in range(RECOMBINED if len(pool) >= 2 * planned else 0):
-        chosen = [pool[k] for k in rng.choice(len(pool), planned, replace=False)]
-        again += judged(chosen, level, len(BENCHMARKS)).verdict == "slower"
+    told = [verdicts(one) for one in found]
+    print(f"    found: {share(sum(t[SLOWED] == 'slower' for t in told), len(found))}")
+    planned, family = found[0]["planned"], len(told[0])
     if len(pool) >= 2 * planned:
-        print(f"    {planned} of its {len(pool)} pairs, the last look: {share(again, RECOMBINED)}")
-    others = [
-        row["verdict"] == "slower"
-        for one in found
-        for name, row in one["rows"].items()
-        if name != SLOWED
-    ]
-    print(f"    other benchmarks called slower: {share(sum(others), len(others))}")
+        draws = [rng.choice(len(pool), planned, replace=False) for _ in range(RECOMBINED)]
+        rows = [looked_at([pool[k] for k in draw], planned, family) for draw in draws]
+        count = sum(row.verdict == "slower" for row in rows)
+        print(f"    of {planned} of its {len(pool)} pairs by lot: {count} of {RECOMBINED}")
+    others = [v for t in told for name, v in t.items() if name != SLOWED]
+    print(f"    other benchmarks: slower: {share(others.count('slower'), len(others))}")
+    print(f"        {counted(others)}")
 
 
 def main() -> None:
@@ -225,7 +244,7 @@ def main() -> None:
     parser.add_argument("what", choices=("alarms", "power", "tell"))
     parser.add_argument("--comparisons", type=int, help="[100 alarms, 12 of each slowdown]")
     parser.add_argument("--budget", type=float, help="seconds of each [15, 120]")
-    parser.add_argument("--slowdowns", type=int, nargs="+", default=list(STEPS), choices=STEPS)
+    parser.add_argument("--slowdowns", type=int, nargs="+", default=[2, 5, 10], choices=STEPS)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "proofs")
     given = parser.parse_args()
     if given.what == "alarms":
