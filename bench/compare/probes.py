@@ -89,6 +89,11 @@ def samples(network: kernels.Network, n: int) -> tuple[Array, Array]:
     return X, (logits > 0).astype(float) if network.output == "sigmoid" else logits
 
 
+def permutations(n: int, epochs: int) -> Array:
+    """An order of n samples for each epoch: (epochs, n)."""
+    return np.random.default_rng(3).random((epochs, n)).argsort(axis=1)
+
+
 def hash_of(values: Array) -> Array:
     """The bits of an array, shortened: (8,) uint8."""
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
@@ -299,9 +304,16 @@ def result_of(result: kernels.Result) -> Arrays:
 def train(
     network: kernels.Network, dtype: type, n: int, runs: int | None, **options: Any
 ) -> kernels.Result:
-    """Train on samples of the teacher: one network, or runs with a start and a rate each."""
+    """Train on samples of the teacher: one network, or runs with a start and a rate each.
+
+    The order of samples and the checkpoints are made here, too: what a side does with a seed, and
+    its grid of checkpoints, are probes of their own.
+    """
     X, y = samples(network, n)
-    given: dict[str, Any] = {"learning_rate": 0.05, "epochs": 2, "seed": 5, **options}
+    given: dict[str, Any] = {"learning_rate": 0.05, "epochs": 2, "checkpoints": (n // 3, n)}
+    given |= options
+    if "seed" not in given:
+        given.setdefault("order", permutations(n, given["epochs"]))
     if runs is not None:
         given["learning_rate"] = given["learning_rate"] * np.geomspace(0.1, 1.0, runs)
     given.setdefault("params", start(network, dtype, runs))
@@ -357,14 +369,30 @@ def continued(
     network: kernels.Network, dtype: type, runs: int | None, rule: str, size: int
 ) -> Arrays:
     """Two epochs, then two more from the state of the first two."""
-    first = train(network, dtype, 23, runs, batch_size=size, rule=rule)
-    going_on = {"params": first.params, "state": first.state}
-    second = train(network, dtype, 23, runs, batch_size=size, rule=rule, **going_on)
-    at_once = train(network, dtype, 23, runs, batch_size=size, rule=rule, epochs=4)
+    order = permutations(23, 4)
+    train_on = partial(train, network, dtype, 23, runs, batch_size=size, rule=rule)
+    first = train_on(order=order[:2])
+    second = train_on(order=order[2:], params=first.params, state=first.state)
+    at_once = train_on(order=order, epochs=4)
+    return {**result_of(second), "same as at once": same(second.params, at_once.params)}
+
+
+def by_seed() -> Arrays:
+    """Training in the order of a seed, and going on in it: that of `sample_order`."""
+    network = kernels.Network((2, 2, 1))
+    train_on = partial(train, network, np.float32, 23, 2, batch_size=2, seed=5)
+    first = train_on()
+    second = train_on(params=first.params, state=first.state)
+    in_order = train_on(order=kernels.sample_order(5, 23, 4), epochs=4)
     return {
-        **result_of(second),
-        "same bits as at once": np.array(np.array_equal(second.params, at_once.params)),
+        "same as at once": same(second.params, train_on(epochs=4).params),
+        "same as in the seed's order": same(second.params, in_order.params),
     }
+
+
+def same(a: Array, b: Array) -> Array:
+    """Whether two arrays are equal, as an array."""
+    return np.array(np.array_equal(a, b))
 
 
 def order_given() -> Arrays:
@@ -388,6 +416,7 @@ def company() -> Arrays:
 
     def bits(some: slice, **options: Any) -> Array:
         given: dict[str, Any] = {"batch_size": 3, "epochs": 2, "checkpoints": (), **options}
+        given["order"] = permutations(23, 2)
         result = kernels.train(network, params[some], X, y, learning_rate=rates[some], **given)
         return np.asarray(result.params)
 
@@ -397,7 +426,7 @@ def company() -> Arrays:
         "checkpoints": bits(slice(17, 18), checkpoints=[3, 9, 12, 26]),
         "threads": bits(slice(None), threads=2)[17:18],
     }
-    return {name: np.array(np.array_equal(alone, other)) for name, other in changed.items()}
+    return {name: same(alone, other) for name, other in changed.items()}
 
 
 def diverging(widths: tuple[int, ...], runs: int | None, batch_size: int) -> Arrays:
@@ -476,6 +505,7 @@ PROBES: dict[str, Probe] = {
     "one infinite logit, block": Probe(partial(scare, 1)),
     "2-2-1 unrolled, float32": training((2, 2, 1), F4, 50, (1, 2, 3, "full"), kind=SMALL),
     "2-2-1 unrolled, one group": training((2, 2, 1), F4, 2, (1,), kind=SMALL),
+    "order of a seed": Probe(by_seed),
     "2-3-2-1 unrolled, tanh": training(
         (2, 3, 2, 1), F4, 50, (1, 3), kind=("tanh", "sigmoid", "half_mse")
     ),
