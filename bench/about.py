@@ -52,7 +52,8 @@ def command_of(
         else:
             several = isinstance(value, Sequence) and not isinstance(value, str)
             text = ",".join(map(str, value)) if several else str(value)
-            told.append(f"--{field.name.replace('_', '-')} {shlex.quote(text)}")
+            option = f"--{field.name.replace('_', '-')}"
+            told.append(option if value is True else f"{option} {shlex.quote(text)}")
     return " ".join(told)
 
 

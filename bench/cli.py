@@ -21,6 +21,7 @@ import click
 from bench.errors import InputError
 
 if TYPE_CHECKING:
+    from bench.compare.comparison import Comparison
     from bench.study import Study
 
 DEBUG = "BATCHBENCH_DEBUG"
@@ -299,8 +300,11 @@ def compare(base: str, head: str | None, out: Path, **options: Any) -> int:
     from bench.comparing import compare as run_compare
     from bench.report.compare import terminal_summary
 
-    done, summary = run_compare(base, head, out=out, **options)
-    click.echo(f"{terminal_summary(done)}\n{summary}")
+    def tell_it(done: Comparison) -> None:
+        click.echo(terminal_summary(done))
+
+    done, summary = run_compare(base, head, out=out, finished=tell_it, **options)
+    click.echo(summary)
     return FOUND if done.regressions else 0
 
 

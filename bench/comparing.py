@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from bench.about import about, command_of
 from bench.compare.benchmarks import BENCHMARKS
 from bench.compare.comparison import Comparison, Plan, conditions, facts
 from bench.compare.measure import BASE, HEAD, Measured, compile_sides, learn, measure
-from bench.compare.sides import side
+from bench.compare.sides import Side, side
+from bench.errors import InputError
 from bench.experiments.progress import Reporter, reporter
 from bench.experiments.store import Store, unwritable
 from bench.report import compare as report
@@ -24,6 +27,7 @@ def compare(
     *,
     out: Path | str = "results",
     progress: Reporter | None = None,
+    finished: Callable[[Comparison], None] = lambda _: None,
     **options: Any,
 ) -> tuple[Comparison, Path]:
     """Compare the kernels of two revisions: speed in turns, and whether both learn as well.
@@ -36,6 +40,8 @@ def compare(
         Folder of results; what an earlier comparison put into `out`/compare/BASE..HEAD is replaced.
     progress
         Told how far it is; None for a bar or plain lines on standard error.
+    finished
+        Given the comparison before its files are written, which a full disk may prevent.
     **options
         Fields of `Plan`; None stands for its default.
 
@@ -46,8 +52,8 @@ def compare(
     Raises
     ------
     InputError
-        For a value that makes no sense, an unknown revision, and a folder that cannot be written
-        to.
+        For a value that makes no sense, an unknown revision, a folder that cannot be written to,
+        and where there is nothing that both sides can do.
     SideError
         Where a side fails: there is no verdict then.
     KeyboardInterrupt
@@ -55,26 +61,51 @@ def compare(
     """
     given = {"head": head, **options}
     plan = Plan(base, **{name: value for name, value in given.items() if value is not None})
-    progress, store, measured = progress or reporter(), Store(Path(out)), Measured()
+    progress, store = progress or reporter(), Store(Path(out))
     benchmarks = plan.benchmarks(list(BENCHMARKS))
     sides = {BASE: side(plan.base), HEAD: side(plan.head)}
-    folder = store.new_view(NAME)
+    _check_writable(store.out / NAME)
     progress.say(
         f"Timing takes {duration(plan.seconds)}; before it, kernels that were not compared yet are "
         "compiled, which takes a minute or two a side."
     )
+    done = _compared(plan, sides, benchmarks, progress)
+    finished(done)
+    return done, publish(store, done)
+
+
+def _compared(
+    plan: Plan, sides: Mapping[str, Side], benchmarks: Sequence[str], progress: Reporter
+) -> Comparison:
+    """Compile, learn, measure."""
+    measured = Measured()
     compile_sides(sides, benchmarks, measured, progress)
     gate = learn(sides, progress, accept_different=plan.accept_different)
+    if len(measured.lacking) == len(benchmarks):
+        raise InputError(
+            f"none of the benchmarks runs on both sides ({plan.base}, {plan.head}): "
+            f"{next(iter(measured.lacking.values()))[1]}"
+        )
     before = conditions()
     measure(sides, benchmarks, measured, progress, budget=plan.seconds, tolerance=plan.tolerance)
-    done = Comparison(plan, sides[BASE], sides[HEAD], measured, gate, facts(before, conditions()))
-    return done, publish(store, folder, done)
+    told = facts(before, conditions())
+    return Comparison(plan, sides[BASE], sides[HEAD], measured, gate, told)
 
 
-def publish(store: Store, folder: Path, comparison: Comparison) -> Path:
-    """Write into the folder, put it at OUT/compare/BASE..HEAD, and return its summary."""
+def _check_writable(folder: Path) -> None:
+    """Make sure, before minutes go by, that results can be written."""
     try:
-        (store.out / NAME).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def publish(store: Store, comparison: Comparison) -> Path:
+    """Write the comparison's files, put them at OUT/compare/BASE..HEAD, and return its summary."""
+    folder = store.new_view(f"{NAME} {comparison.name}")
+    try:
         command = command_of(NAME, comparison.plan, {}, positional=("base", "head"))
         report.write(comparison, folder, about(command))
         folder = store.publish(folder, f"{NAME}/{comparison.name}")

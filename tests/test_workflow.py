@@ -39,7 +39,7 @@ def test_the_workflow_posts_the_summary_that_is_written() -> None:
     """What goes to the job's summary is the Markdown of `compare`, after a regression too."""
     (command,) = [one for one in COMMANDS if "GITHUB_STEP_SUMMARY" in one]
     assert f"results/compare/*/{SUMMARY}" in command
-    assert re.search(rf"if: always\(\).*\n +run: {re.escape(command)}", WORKFLOW)
+    assert re.search(rf"if: .*!cancelled\(\).*\n +run: {re.escape(command)}", WORKFLOW)
 
 
 @pytest.mark.parametrize("place", re.findall(r"\$\{\{ ([^}]+) \}\}", WORKFLOW))

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from bench.speed.process import Requests, pin
 
-# What a side does that has no such function, rule or argument
-LACKING = (AttributeError, ImportError, TypeError, NotImplementedError)
+# What a call raises that the side's kernels do not know: a function, or an argument
+LACKING = (AttributeError, TypeError)
+CALLERS = ("benchmarks.py", "probes.py")
 TOLD = 300  # letters of an exception, at most
 
 Outcome = Literal["done", "lacking", "failed"]
@@ -57,14 +58,18 @@ def answer(child: Child, request: str, arguments: tuple[Any, ...]) -> tuple[Outc
     """("done", result), or why there is none."""
     try:
         return "done", getattr(child, request)(*arguments)
-    except LACKING as error:
-        return "lacking", _told(error)
     except Exception as error:
-        return "failed", _told(error)
+        # Raised in the kernels themselves it is a fault of theirs
+        called = Path(_place(error).filename).name in CALLERS
+        return "lacking" if isinstance(error, LACKING) and called else "failed", _told(error)
+
+
+def _place(error: Exception) -> traceback.FrameSummary:
+    return traceback.extract_tb(error.__traceback__)[-1]
 
 
 def _told(error: Exception) -> str:
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    place = _place(error)
     text = " ".join(str(error).split())[:TOLD]
     return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
 
@@ -74,8 +79,12 @@ def main() -> None:
     (folder,) = sys.argv[1:]
     requests = Requests()
     sys.path.insert(0, folder)
-    import kernels
-
+    try:
+        import kernels
+    except Exception as error:
+        told = _told(error)
+        requests.serve(lambda _: ("failed", told))
+        return
     assert Path(kernels.__file__ or "").parents[1] == Path(folder), "another side's kernels"
     child = Child()
     requests.serve(lambda message: answer(child, *message))

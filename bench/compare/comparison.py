@@ -31,8 +31,8 @@ class Plan:
     base, head
         Revisions, "." for the working tree.
     budget
-        Seconds that timing takes, or text such as "2min"; compiling and the quality gate come on
-        top.
+        Seconds that timing takes, with the starts of its processes, or text such as "2min";
+        compiling and the quality gate come on top.
     only
         Names of benchmarks, with * and ?, or a part of them; "" for all.
     tolerance
@@ -164,7 +164,7 @@ def facts(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
     """The conditions of a comparison from those before and after it, and how it was pinned."""
     pinned = hasattr(os, "sched_setaffinity")
     told = {
-        name: value if value == after.get(name) else f"{value} before, {after.get(name)} after"
+        name: value if value == after.get(name) else f"{value} and {after.get(name)}"
         for name, value in before.items()
     }
     return {"core": f"{measuring_core()}" if pinned else "any, not pinned"} | told

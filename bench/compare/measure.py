@@ -36,6 +36,10 @@ class SideError(RuntimeError):
     """A side failed: an error of the comparison, never a verdict."""
 
 
+class FailedError(SideError):
+    """A side's kernels raised an error; its process goes on."""
+
+
 class LackingError(Exception):
     """A side has no such function, rule or argument."""
 
@@ -67,13 +71,12 @@ class SideProcess(Process):
             self.send((request, arguments))
             outcome, answer = self.receive()
         except EndedError as error:
-            outcome, answer = "failed", str(error)
+            outcome, answer = "ended", str(error)
         if outcome == "lacking":
             raise LackingError(answer)
-        if outcome == "failed":
-            raise SideError(
-                f"{self.name} ({self.side.label}), {_told(request, arguments)}: {answer}"
-            )
+        if outcome != "done":
+            kind = FailedError if outcome == "failed" else SideError
+            raise kind(f"{self.name} ({self.side.label}), {_told(request, arguments)}: {answer}")
         return answer
 
 
@@ -148,6 +151,10 @@ def compile_sides(
                 process.ask("prepare", benchmark)
             except LackingError as error:
                 return str(error)
+            except FailedError as error:
+                if name == HEAD:
+                    raise
+                return str(error)  # BASE cannot do it: an error that HEAD has not, or a refusal
         return ""
 
     lacking: dict[str, dict[str, str]] = {}

@@ -28,7 +28,7 @@ from bench.analysis.outcomes import DIVERGED_FACTOR, STUCK_FACTOR, first_hit
 from bench.experiments import role
 from bench.speed.process import EndedError, Process
 
-Outcome = tuple[Literal["done", "lacking", "failed"], Any]
+Outcome = tuple[Literal["done", "lacking", "failed", "ended"], Any]
 Outcomes = Mapping[str, Outcome]
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -104,13 +104,13 @@ class Gate:
 
     @property
     def failed(self) -> tuple[Row, ...]:
-        """What HEAD's kernels broke down in: an error, not a verdict."""
+        """Where HEAD's kernels raised an error, or a side's process ended: no verdict."""
         return tuple(row for row in self.rows if row.verdict == "failed")
 
     @property
     def regressions(self) -> tuple[Row, ...]:
         """Rows that are changes for the worse."""
-        wrong = {"worse"} if self.accept_different else {"worse", "different", "only in BASE"}
+        wrong = {"worse", "only in BASE", *(() if self.accept_different else ("different",))}
         return tuple(row for row in self.rows if row.verdict in wrong)
 
     @property
@@ -154,7 +154,7 @@ def _receive(process: Process) -> Outcome:
     try:
         outcome: Outcome = process.receive()
     except EndedError as error:
-        return "failed", str(error)
+        return "ended", str(error)
     return outcome
 
 
@@ -182,7 +182,9 @@ def judge(base: Outcomes, head: Outcomes, *, accept_different: bool = False) -> 
     Parameters
     ----------
     base, head
-        ("done", what `probes.run` gave), ("lacking", reason) or ("failed", reason), by name.
+        By name ("done", what `probes.run` gave), or why it gave nothing: ("lacking", reason) for
+        what the side's kernels do not know, ("failed", reason) for an error (one of BASE's is told
+        as something that only HEAD can), ("ended", reason) for a process that ended.
     accept_different
         Whether probes may differ.
     """
@@ -201,7 +203,9 @@ def judge(base: Outcomes, head: Outcomes, *, accept_different: bool = False) -> 
 def _missing(name: str, base: Outcome, head: Outcome) -> Row | None:
     """The row of what one side, or none, has; None where both have it."""
     row = Row(name, "probe", "failed")
-    if head[0] == "failed":
+    if base[0] == "ended":
+        return replace(row, note=f"BASE: {base[1]}")
+    if head[0] in ("failed", "ended"):
         return replace(row, note=f"HEAD: {head[1]}")
     if base[0] != "done" and head[0] != "done":
         return replace(row, verdict="in neither", note=head[1])
@@ -220,7 +224,8 @@ def compare_probe(name: str, base: Mapping[str, Any], head: Mapping[str, Any]) -
 
     A rounding moves a number by half a unit in its last place at most, and n of them seldom move a
     sum further than sqrt(n) times that: not more than c sqrt(n) times, but with a probability of
-    2 exp(-c**2 / 2) (Higham & Mary 2019, SIAM Journal on Scientific Computing 41:A2815). A result
+    2 exp(-c**2 / 2) (Higham & Mary 2019, SIAM Journal on Scientific Computing 41:A2815). That holds
+    for sums; training is more, so probes are short, and what other roundings do was tried. A result
     that `terms` roundings enter on each side is equal to rounding within 8 sqrt(terms) units: of
     its own last place, or of the largest number of its array where sums may cancel. NaN and
     infinity must stand where they stood.

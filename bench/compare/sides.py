@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Side:
 
     @property
     def label(self) -> str:
-        """A name for tables and folders: letters, digits, dots and hyphens."""
+        """A name for tables and folders: the commit, or "working-tree"."""
         return self.commit or "working-tree"
 
     @property
@@ -63,8 +64,8 @@ def side(revision: str) -> Side:
         Where there is no such revision, no repository, or no kernels in it.
     """
     if revision == WORKING_TREE:
-        commit = "" if _changed() else _short("HEAD")
-        return Side(revision, commit, lay_down(ROOT / "kernels"))
+        folder = lay_down(ROOT / "kernels")
+        return Side(revision, _short("HEAD") if _committed("HEAD") == folder else "", folder)
     # A name that begins with a hyphen would be an option of git
     found = (
         None
@@ -76,13 +77,21 @@ def side(revision: str) -> Side:
             f"{revision!r} is no revision of the repository in {ROOT.name}/: name a commit, branch "
             "or tag that `git log` knows, or . for the working tree"
         )
-    archive = _git("archive", found.decode().strip(), "kernels")
-    if archive is None:
+    committed = _committed(found.decode().strip())
+    if committed is None:
         raise InputError(f"{revision!r} has no kernels/: compare with a later commit")
+    return Side(revision, _short(revision), committed)
+
+
+def _committed(revision: str) -> Path | None:
+    """The folder of a commit's kernels; None where there are none."""
+    archive = _git("archive", revision, "kernels")
+    if archive is None:
+        return None
     with tempfile.TemporaryDirectory() as temporary:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(temporary, filter="data")
-        return Side(revision, _short(revision), lay_down(Path(temporary) / "kernels"))
+        return lay_down(Path(temporary) / "kernels")
 
 
 def _git(*arguments: str) -> bytes | None:
@@ -98,21 +107,18 @@ def _short(revision: str) -> str:
     return (_git("rev-parse", f"--short={SHORT}", f"{revision}^{{commit}}") or b"").decode().strip()
 
 
-def _changed() -> bool:
-    """Whether the working tree's kernels are others than the last commit's, or git cannot tell."""
-    status = _git("status", "--porcelain", "--", "kernels")
-    return status is None or bool(status)
-
-
 def _cache() -> Path:
     """A writable folder for sides: in the user's cache, else a temporary one of this user's."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
     places = [Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())]
     for place in (*places, Path(tempfile.gettempdir())):
-        folder = place / f"batchbench-compare-{os.getuid() if hasattr(os, 'getuid') else 0}"
+        folder = place / f"batchbench-compare-{user}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
-                return folder
+                # What lies in it is run: nobody else may have made it
+                if folder.stat().st_uid in (user, 0):
+                    return folder
         except OSError:
             continue
     raise InputError(f"no folder to compile kernels in: make {places[0]} writable")
@@ -132,7 +138,7 @@ def lay_down(kernels: Path) -> Path:
     for path in sources:
         digest.update(path.relative_to(kernels).as_posix().encode() + b"\0" + path.read_bytes())
     folder = cache / digest.hexdigest()[:20]
-    if not folder.is_dir():
+    if not (folder / "kernels" / "__init__.py").is_file():
         _forget_old(cache)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             for path in sources:
@@ -141,15 +147,18 @@ def lay_down(kernels: Path) -> Path:
                 shutil.copyfile(path, target)
             try:
                 (Path(temporary) / "side").rename(folder)
-            except OSError:  # another comparison was faster
-                if not folder.is_dir():
-                    raise
+            except OSError:  # another comparison was faster, or a cleaner has been here
+                if not (folder / "kernels" / "__init__.py").is_file():
+                    raise InputError(f"{folder} is damaged: delete it") from None
     os.utime(folder)
     return folder
 
 
 def _forget_old(cache: Path) -> None:
     """Delete all sides but those used last."""
-    folders = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for folder in folders[KEPT:]:
+    ages = {}
+    for folder in cache.iterdir():
+        with suppress(FileNotFoundError):  # of a comparison that has just ended
+            ages[folder] = folder.stat().st_mtime
+    for folder in sorted(ages, key=lambda path: -ages[path])[KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)

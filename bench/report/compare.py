@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.report.figures import compare as drawing
 
 HEADER = ("benchmark", BASE, HEAD, "ratio", "95% interval", "visible", "verdict")
 QUALITY_HEADER = ("computing and learning", "effect", "95% interval", "numbers", "verdict")
+CANNOT = "cannot tell"
 SUMMARY = "summary.md"
 
 
@@ -78,23 +80,35 @@ def answer(comparison: Comparison) -> str:
     worse = comparison.regressions
     if worse:
         return f"Regression: {'; '.join(worse)}."
-    unknown = sum(row.verdict == "cannot tell" for row in comparison.rows)
-    told = f" Of {unknown} the speed cannot be told." if unknown else ""
-    return f"No regression was seen.{told}"
+    counts = {
+        "the speed of {} cannot be told": [r for r in comparison.rows if r.verdict == CANNOT],
+        "{} could not be timed on both sides": comparison.measured.lacking,
+        "{} of learning cannot be told": [r for r in comparison.gate.rows if r.verdict == CANNOT],
+    }
+    nouns = ("benchmark", "benchmark", "measure")
+    told = [
+        text.format(words.plural(len(some), noun))
+        for (text, some), noun in zip(counts.items(), nouns, strict=True)
+        if some
+    ]
+    return f"No regression was seen{'; ' if told else ''}{', '.join(told)}."
 
 
 def notes(comparison: Comparison) -> list[str]:
     """How to read the table, in sentences."""
     plan, measured = comparison.plan, comparison.measured
     told = [
-        "ratio: HEAD's time over BASE's, median over interleaved blocks, above 1 is slower; "
-        f"{words.plural(measured.pairs, 'pair')} of fresh processes were planned.",
+        "ratio: HEAD's time over BASE's within interleaved blocks (their medians over all blocks, "
+        "BASE and HEAD, may divide otherwise), above 1 is slower; the mean over "
+        f"{words.plural(measured.pairs, 'planned pair')} of fresh processes, of each its median.",
         f"All intervals together hold with {1 - LEVEL:.0%}, at all looks at the data (each of "
         f"{words.plural(len(comparison.rows), 'benchmark')} has its part of the {LEVEL:.0%}).",
         f"slower, faster: the whole interval lies beyond {plan.tolerance:.1%}. same: it allows the "
-        f"difference that is named, {SAME:.0%} at most. visible: the smallest slowdown that would "
-        f"have been called slower with {POWER:.0%}.",
-        f"While timing: {', '.join(f'{k} {v}' for k, v in comparison.conditions.items())}.",
+        f"difference that is named, {max(SAME, plan.tolerance):.0%} at most. visible: the smallest "
+        f"slowdown that would have been called slower with {POWER:.0%}.",
+        "computing and learning: the intervals of measures hold with 95% each; the verdicts count "
+        "them all (Holm). Learning is judged at the learning rate that is best for BASE.",
+        f"Before and after timing: {', '.join(map(' '.join, comparison.conditions.items()))}.",
     ]
     if comparison.base.content == comparison.head.content:
         told.append("Both sides hold the same kernels: what differs is noise.")
@@ -140,7 +154,8 @@ def markdown(comparison: Comparison, about: Mapping[str, str]) -> str:
     verdict = "regression" if comparison.regressions else "no regression"
     parts = [
         f"## batchbench: {verdict}",
-        f"{BASE} `{comparison.base.label}`, {HEAD} `{comparison.head.label}`. {answer(comparison)}",
+        f"{BASE} `{comparison.base.label}`, {HEAD} `{comparison.head.label}`. "
+        + _escaped(answer(comparison)),
         markdown_table(table(comparison)),
         markdown_table(quality_table(comparison.gate)),
         "<details><summary>How this was measured, and how to read it</summary>",
@@ -161,8 +176,8 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown and HTML take as it is."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return plain.replace("*", "\\*").replace("_", "\\_").replace("`", "\\`")
+    plain = text.replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\|*_`\[\]])", r"\\\1", plain)
 
 
 def write(comparison: Comparison, folder: Path, about: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,12 @@ class Process:
         Raises
         ------
         EndedError
-            Where the process ends without it.
+            Where the process ends without it, or in the middle of it.
         """
         assert self.process.stdout is not None
         try:
             return pickle.load(self.process.stdout)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):
             raise self._ended() from None
 
     def _ended(self) -> EndedError:
@@ -106,7 +107,8 @@ def measuring_core() -> int:
 def pin(core: int) -> None:
     """Stay on a core from now on, where the system lets a process choose."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+        with suppress(OSError):  # a container may forbid it
+            os.sched_setaffinity(0, {core})
 
 
 class Requests:

@@ -14,23 +14,27 @@ import pytest
 from numpy.typing import NDArray
 
 from bench import cli, comparing
+from bench.compare import child as side_process
 from bench.compare import judge as judging
 from bench.compare import measure as measuring
-from bench.compare import sides
+from bench.compare import quality, sides
 from bench.compare.comparison import Plan
 from bench.compare.judge import LEVEL, LOOKS, Effect, effect_of, judge, looks, verdict_of
 from bench.compare.measure import (
     BASE,
     HEAD,
+    FailedError,
     LackingError,
     Measured,
     SideError,
+    SideProcess,
     compile_sides,
     measure,
 )
 from bench.compare.sides import Side, lay_down, side
 from bench.errors import InputError
 from bench.experiments.progress import Silent
+from bench.report import compare as report
 
 PAIRS, BLOCKS = 8, 20
 
@@ -252,6 +256,7 @@ class FakeProcess:
 
     crashes: ClassVar[str] = ""
     lacks: ClassVar[dict[str, str]] = {}
+    refuses: ClassVar[dict[str, str]] = {}
     slower: ClassVar[float] = 1.2
 
     def __init__(self, name: str, _: Side) -> None:
@@ -273,6 +278,8 @@ class FakeProcess:
             raise SideError(f"{self.name} (x), {request} {arguments[0]}: ended with exit code -11")
         if self.lacks.get(self.name) == arguments[0]:
             raise LackingError("AttributeError in x.py, line 1: no such rule")
+        if self.refuses.get(self.name) == arguments[0]:
+            raise FailedError(f"{self.name} (x), prepare: ValueError in train.py, line 1: no")
         slower = self.slower if self.name == HEAD else 1.0
         return 1e-3 * slower * self._rng.lognormal(0, 0.01) if request == "turn" else None
 
@@ -333,6 +340,64 @@ def test_what_a_side_lacks_is_told_and_the_rest_compares(
     assert found.lacking == {"new": (HEAD, "AttributeError in x.py, line 1: no such rule")}
 
 
+def test_what_base_refuses_is_only_in_head_and_what_head_refuses_is_an_error(
+    fakes: dict[str, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception of BASE is something that HEAD has learned; one of HEAD is a fault."""
+    monkeypatch.setattr(FakeProcess, "refuses", {BASE: "new"})
+    assert measured_by(fakes, "new", "x").lacking["new"][0] == HEAD
+    monkeypatch.setattr(FakeProcess, "refuses", {HEAD: "new"})
+    with pytest.raises(SideError, match="ValueError in train"):
+        measured_by(fakes, "new", "x")
+
+
+def test_an_error_inside_the_kernels_is_no_lack() -> None:
+    """AttributeError where the kernels are called: lacking. In the kernels themselves: failed."""
+    child: Any = type("Child", (), {"quality": staticmethod(lambda: int.no_such)})()
+    here = Path(__file__).name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(side_process, "CALLERS", (here,))
+        assert side_process.answer(child, "quality", ())[0] == "lacking"
+    assert side_process.answer(child, "quality", ())[0] == "failed"
+
+
+def test_kernels_that_cannot_be_imported_are_an_error_with_its_place(
+    tmp_path: Path, cache: Path
+) -> None:
+    """The side, the error and its line are told, by a real process."""
+    assert cache.is_dir()
+    folder = lay_down(folder_of_kernels(tmp_path / "broken", __init__="\nimport no_such_module\n"))
+    with (
+        SideProcess(HEAD, Side("x", "123456789", folder)) as process,
+        pytest.raises(SideError, match=r"HEAD \(123456789\), pin 0: ModuleNotFoundError .* line 2"),
+    ):
+        process.ask("pin", 0)
+
+
+# The quality gate
+
+
+def test_a_process_of_either_side_that_ends_is_no_verdict() -> None:
+    """Neither BASE nor HEAD may die in the gate; an error of BASE is something only HEAD can."""
+    done = ("done", {"kind": "probe", "arrays": {}, "dtype": "float64", "terms": 1.0, "own": False})
+    for base, head, verdict in (
+        (("ended", "exit code -11"), done, "failed"),
+        (done, ("ended", "exit code -11"), "failed"),
+        (done, ("failed", "ValueError"), "failed"),
+        (("failed", "ValueError"), done, "only in HEAD"),
+    ):
+        gate = quality.judge({"x": base}, {"x": head})
+        assert [row.verdict for row in gate.rows] == [verdict]
+        assert gate.passed == (verdict == "only in HEAD")
+
+
+def test_what_head_cannot_train_any_more_is_no_accepted_difference() -> None:
+    """`--accept-different` is about numbers, not about what is gone."""
+    done = ("done", {"kind": "study", "arrays": {}})
+    gate = quality.judge({"x": done}, {"x": ("lacking", "gone")}, accept_different=True)
+    assert not gate.passed
+
+
 # The command
 
 
@@ -386,7 +451,7 @@ def test_no_regression_ends_with_exit_code_0(
     assert run_command(monkeypatch, fakes, tmp_path) == 0
     told = capsys.readouterr().out
     assert re.search(r"2-2-1 block B=1 +only in HEAD\n", told)
-    assert "No regression was seen." in told
+    assert "No regression was seen; 1 benchmark could not be timed on both sides." in told
 
 
 def test_what_head_has_lost_is_a_regression(
@@ -410,7 +475,44 @@ def test_a_crash_ends_with_exit_code_3_and_no_files(
     monkeypatch.setattr(FakeProcess, "crashes", "HEAD turn")
     assert run_command(monkeypatch, fakes, tmp_path) == 3
     assert "SideError: HEAD" in capsys.readouterr().err
-    assert not (tmp_path / "compare").exists()
+    assert list((tmp_path / "compare").iterdir()) == []
+
+
+def test_nothing_to_compare_is_bad_input(
+    fakes: dict[str, Side],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where a side can do none of the benchmarks nothing is called "no regression"."""
+    monkeypatch.setattr(FakeProcess, "lacks", dict.fromkeys((BASE, HEAD), "2-2-1 block B=1"))
+    monkeypatch.setattr(comparing, "BENCHMARKS", ["2-2-1 block B=1"])
+    assert run_command(monkeypatch, fakes, tmp_path) == 2
+    assert "none of the benchmarks runs on both sides" in capsys.readouterr().err
+
+
+def test_the_verdict_is_told_before_a_full_disk_may_swallow_it(
+    fakes: dict[str, Side],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Minutes of measuring are not lost with the files: the table is printed first."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(comparing.report, "write", full)
+    assert run_command(monkeypatch, fakes, tmp_path) == 2
+    told = capsys.readouterr()
+    assert "is slower" in told.out
+    assert "No space left on device" in told.err
+
+
+def test_markdown_takes_any_text_as_it_is() -> None:
+    """Texts of a side's errors make no table cell, emphasis, link or tag."""
+    text = report.markdown_table([("a", "b"), ("__init__() | `x` \\", "<b>[y](z)*")])
+    assert text.splitlines()[-1] == (r"| \_\_init\_\_() \| \`x\` \\ | &lt;b>\[y\](z)\* |")
 
 
 def test_bad_input_ends_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,7 +164,7 @@ def test_a_side_that_lacks_a_rule_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     lost = judge(whole, lacking)
     assert row_of(lost, names[1]).verdict == "only in BASE"
     assert not lost.passed
-    assert judge(whole, lacking, accept_different=True).passed
+    assert not judge(whole, lacking, accept_different=True).passed
     assert row_of(judge(lacking, lacking), names[1]).verdict == "in neither"
 
 
@@ -177,13 +177,15 @@ def test_a_crash_is_a_failure_and_no_verdict() -> None:
     assert not gate.passed
 
 
-def test_a_process_that_ends_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels that cannot be imported end their process, and that is told."""
+def test_kernels_that_cannot_be_imported_are_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong in them is told, with its line."""
     monkeypatch.setattr(quality, "names", lambda: QUICK[:1])
     head = planted(tmp_path, "network.py", "LEAKY_SLOPE = 0.01", "LEAKY_SLOPE = ")
     with checkout() as one, SideProcess(HEAD, head) as other:
         gate = quality.gate(one, other, accept_different=False, tell=lambda _: None)
-    assert "ended" in gate.failed[0].note
+    assert "HEAD: SyntaxError" in gate.failed[0].note
 
 
 # Studies
