@@ -12,8 +12,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pytest_benchmark.utils import get_machine_id, safe_dumps
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 FOLDER = "history"
 OURS, FORMAT = "batchbench", 1
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+NUMBER, WORSE = (int, float), ("higher", "lower")
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Run:
     path
         Its file.
     time
-        When it was stored, with its time zone.
+        When it was stored, in UTC.
     commit, dirty
         Full hash, and whether there were uncommitted changes.
     fingerprint
@@ -143,17 +147,40 @@ def _run(path: Path, run: dict[str, Any]) -> Run:
     own = run.get(OURS, {"quality": []})
     found = Run(
         path=path,
-        time=time if time.tzinfo else time.replace(tzinfo=UTC),
+        time=time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC),
         commit=str(run["commit_info"]["id"]),
         dirty=bool(run["commit_info"]["dirty"]),
         fingerprint=_pairs(run["machine_info"]["fingerprint"]),
         timings=tuple(_timings(run["benchmarks"])),
         metrics=tuple(Metric(**_fields(Metric, metric)) for metric in own["quality"]),
     )
-    numbers = [timing.relative_seconds for timing in found.timings]
-    if not all(math.isfinite(x) and x > 0 for x in numbers):
-        raise ValueError("seconds are positive numbers")
+    for timing in found.timings:
+        _check_timing(timing)
+    for metric in found.metrics:
+        _check_metric(metric)
     return found
+
+
+def _check_timing(t: Timing) -> None:
+    """Raise ValueError where it is none: what is not positive has no logarithm."""
+    positive = (t.seconds, t.samples, t.flops, t.peak, t.first_call, t.reference)
+    if not all(math.isfinite(x) and x > 0 for x in (*positive, t.relative_seconds)):
+        raise ValueError("a timing is of positive numbers")
+    if not _ascending(0.0, t.relative_low, t.relative_seconds, t.relative_high):
+        raise ValueError("an interval holds its value")
+
+
+def _check_metric(m: Metric) -> None:
+    """Raise ValueError where it is none; infinity is a number here."""
+    if m.n < 0 or m.worse not in WORSE:
+        raise ValueError("a measure has a number of runs and a bad direction")
+    if not _ascending(0.0, m.low, m.value, m.high):
+        raise ValueError("an interval holds its value")
+
+
+def _ascending(*numbers: float) -> bool:
+    """Whether none is smaller than the one before, but for rounding; False with a NaN."""
+    return all(a <= b or math.isclose(a, b) for a, b in pairwise(numbers))
 
 
 def _pairs(fingerprint: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -168,9 +195,14 @@ def _timings(benchmarks: Sequence[Mapping[str, Any]]) -> Iterator[Timing]:
 
 
 def _fields(kind: type[Timing] | type[Metric], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a record, infinity where null is stored."""
-    found = {name: stored[name] for name in kind.__dataclass_fields__}
-    return {name: math.inf if value is None else value for name, value in found.items()}
+    """Return the fields of a record, infinity where null is stored; TypeError for another type."""
+    found = {}
+    for name, wanted in get_type_hints(kind).items():
+        value = math.inf if stored[name] is None else stored[name]
+        if isinstance(value, bool) or not isinstance(value, NUMBER if wanted is float else wanted):
+            raise TypeError(name)
+        found[name] = float(value) if wanted is float else value
+    return found
 
 
 def last_timings(

@@ -130,13 +130,42 @@ def test_what_is_no_run_is_skipped_and_named(tmp_path: Path, text: str, why: str
     assert why in note
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
-def test_impossible_seconds_are_no_run(tmp_path: Path, seconds: float) -> None:
-    """A ratio that has no logarithm would spoil a series."""
-    save(tmp_path, a_run(seconds=seconds))
-    runs, notes = read(tmp_path)
-    assert runs == []
-    assert len(notes) == 1
+DAMAGED: dict[str, tuple[Any, ...]] = {
+    "seconds": (0.0, -1.0, math.nan, math.inf, True, "1", 10**400),
+    "reference": (0, None, "x", 1e-320),
+    "relative_low": ("a", math.nan, -1.0, None, 2.0),
+    "relative_high": (0.5, []),
+    "batch_size": (8, None),
+    "samples": (0, 1.5, 10**400),
+    "value": ("x", math.nan, -1, True, 9000.0, None),
+    "low": (None, -1.0),
+    "worse": ("sideways", 3, None),
+    "n": ("x", -1, 2.5),
+    "study": (3,),
+}
+
+
+def damaged(folder: Path, field: str, value: Any) -> tuple[Path, Path]:
+    """A whole run, and one of which one field is wrong."""
+    run = a_run(1)
+    records = [b["extra_info"] for b in run["benchmarks"]] + run[OURS]["quality"]
+    (one, *_) = (record for record in records if field in record)
+    one[field] = value
+    return save(folder, a_run(0)), save(folder, run)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in DAMAGED.items() for value in values]
+)
+def test_a_field_of_wrong_type_or_range_is_no_run(tmp_path: Path, field: str, value: Any) -> None:
+    """It would spoil or break what is made of it; the next benchmarks are compared without it."""
+    whole, bad = damaged(tmp_path, field, value)
+    runs, (note,) = read(tmp_path)
+    assert [run.path for run in runs] == [whole]
+    before, notes = last_timings(tmp_path, a_run()["machine_info"]["fingerprint"])
+    assert before[TIMING.key] == pytest.approx(1.0)
+    assert notes == [note]
+    assert note.startswith(f"skipped {bad}: not a whole run of these benchmarks (")
 
 
 def test_infinite_bounds_survive_the_file(tmp_path: Path) -> None:
@@ -386,6 +415,19 @@ def test_no_run_tells_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().err
     assert told.startswith("batchbench: no run in ")
     assert "pytest --benchmark" in told
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("reference", 0), ("seconds", 10**400), ("relative_low", "a"), ("value", "x")],
+)
+def test_the_command_skips_and_names_damage(tmp_path: Path, field: str, value: Any) -> None:
+    """One wrong field takes a line and a run away, nothing more."""
+    _, bad = damaged(tmp_path / "history", field, value)
+    done = command(tmp_path, "--check")
+    assert done.code == 0
+    assert f"skipped {bad}" in done.out
+    assert "1 run on 1 machine" in done.out
 
 
 def test_a_history_of_broken_files_names_them(tmp_path: Path) -> None:
