@@ -34,6 +34,7 @@ LEAST_INTERVAL = 8  # points; a cubic, a step and three more
 DECAY = math.sqrt(0.5)  # length of intervals from layer to layer
 WINDOW = 3  # neighbours on each side that tell an outlier
 OUTLYING = 3.0  # sigma from them
+NEAR = 3  # points by which the place of a step moves as points are added
 TINY = 1e-24  # of the sum of squares: what rounding leaves
 RECENT, ENOUGH = 24, 8  # points of a level that the newest is held against: at most, at least
 TAILS = 4  # degrees of freedom of the prediction: heavier tails than normal noise
@@ -233,14 +234,11 @@ def segments(n: int, steps: Sequence[Step]) -> list[tuple[int, int]]:
 def judge_newest(
     values: ArrayLike, newest_low: float, newest_high: float, *, tests: int, least: float = 0.0
 ) -> Newest:
-    """Tell whether the newest of a series is a change.
+    """Tell whether the newest of a series is a change, by Bonferroni over the series.
 
-    Either it alone lies outside the prediction interval of the level before it (the points since
-    the last step, the latest 24 at most): median +- t s sqrt(1 + 1 / n), s from the median absolute
-    deviation and t Student's with at most 4 degrees of freedom, for timings have heavy tails, by
-    Bonferroni over all series that are judged together. Its own whole interval has to lie outside.
-    Or it makes a step visible, by Bonferroni too, that the series without it does not show: small
-    steps become so after some points. Once a step is found what follows is judged by the new level.
+    Either it alone lies, with its own interval, outside the prediction interval of the level before
+    it: the points since the last step, the latest 24 at most. Or it makes a step visible that no
+    point before it showed. Once a step is found what follows is judged by the new level.
 
     Parameters
     ----------
@@ -254,33 +252,59 @@ def judge_newest(
         Smaller changes are none.
     """
     values = np.asarray(values, float)
-    before = values[:-1]
-    known = change_points(before, least)
-    start = known[-1].start if known else 0
-    level = before[start:][-RECENT:]
-    n = len(level)
-    middle = float(np.median(level)) if n else math.nan
+    known = change_points(values[:-1], least, tests)
+    level = values[known[-1].start if known else 0 : -1][-RECENT:]
+    n, middle = len(level), float(np.median(level)) if len(level) else math.nan
     rise = float(values[-1]) - middle
     step = _revealed(values, least, tests)
     if step is not None:
-        found = "higher" if step.size > 0 else "lower"
-        return Newest(found, step.size, least, len(values) - step.start)
+        return Newest(_direction(step.size), step.size, least, len(values) - step.start)
     if n < ENOUGH:
         return Newest("too few points", rise, math.inf, n)
+    limit = max(_reach(level, tests), least)
+    low, high = (x if math.isfinite(x) else values[-1] for x in (newest_low, newest_high))
+    if low > middle + limit or high < middle - limit:
+        return Newest(_direction(rise), rise, limit, 1)
+    return Newest("no change", rise, limit, n)
+
+
+def _direction(rise: float) -> str:
+    return "higher" if rise > 0 else "lower"
+
+
+def _reach(level: Floats, tests: int) -> float:
+    """Half the prediction interval around the median of a level: t s sqrt(1 + 1 / n).
+
+    s from the median absolute deviation, t Student's with at most 4 degrees of freedom: timings
+    have heavy tails.
+    """
+    n, middle = len(level), np.median(level)
     spread = max(MAD * float(np.median(np.abs(level - middle))), sigma(level))
     t = scipy.stats.t.ppf(1 - ALPHA / (2 * tests), min(n - 1, TAILS))
-    limit = max(float(t) * spread * math.sqrt(1 + 1 / n), least)
-    low, high = (x if math.isfinite(x) else values[-1] for x in (newest_low, newest_high))
-    if low > middle + limit:
-        return Newest("higher", rise, limit, 1)
-    return Newest("lower" if high < middle - limit else "no change", rise, limit, n)
+    return float(t) * spread * math.sqrt(1 + 1 / n)
 
 
 def _revealed(values: Floats, least: float, together: int) -> Step | None:
-    """The last step, where it is not seen without the newest point."""
+    """The last step, where no earlier point showed it.
+
+    All points since the step are asked, not the one before alone: a step near the limit is seen by
+    one run, lost by the next and seen again, and its place moves a little as points are added.
+    """
     steps = change_points(values, least, together)
     if not steps:
         return None
-    before = change_points(values[:-1], least, together)
-    seen = any(abs(steps[-1].start - one.start) <= 1 for one in before)
-    return None if seen else steps[-1]
+    earlier = (values[:stop] for stop in range(len(values) - 1, steps[-1].start, -1))
+    shown = any(_shows(change_points(one, least, together), steps) for one in earlier)
+    return None if shown else steps[-1]
+
+
+def _shows(known: Sequence[Step], steps: Sequence[Step]) -> bool:
+    """Whether the last of the steps is known: same sign, close by, and none of them is closer."""
+    last = steps[-1]
+    alike = [one for one in steps if one.size * last.size > 0]
+    return any(
+        one.size * last.size > 0
+        and abs(one.start - last.start) <= NEAR
+        and min(alike, key=lambda other: abs(other.start - one.start)) is last
+        for one in known
+    )

@@ -123,8 +123,7 @@ def _series(runs: Sequence[Run]) -> tuple[Series, ...]:
         for m in run.metrics:
             key = (QUALITY, m.study, m.name, m.worse)
             points.setdefault(key, []).append(Point(*when, m.value, m.low, m.high, m.at))
-    tests = sum(kind == SPEED for kind, *_ in points)
-    return tuple(_judged(*key, points[key], tests, len(runs)) for key in _in_order(points))
+    return tuple(_judged(*key, points[key], len(points), len(runs)) for key in _in_order(points))
 
 
 def _in_order(keys: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
@@ -145,12 +144,16 @@ def _in_order(keys: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str,
 def _judged(
     kind: str, group: str, name: str, worse: str, points: list[Point], tests: int, n_runs: int
 ) -> Series:
-    """A series with its steps, and what its newest point is: nothing where the run lacks it."""
+    """A series with its steps, and what its newest point is: nothing where the run lacks it.
+
+    Both are corrected for the number of series, so that the level before is the one that is drawn.
+    """
     values = np.array([point.value for point in points])
     known = np.flatnonzero(np.isfinite(values) & (values > 0))
     logs = np.log(values[known])
     least = LEAST if kind == SPEED else MATERIAL
-    steps = [step._replace(start=int(known[step.start])) for step in change_points(logs, least)]
+    steps = change_points(logs, least, tests)
+    steps = [step._replace(start=int(known[step.start])) for step in steps]
     found = Series(kind, group, name, worse, tuple(points), tuple(steps))
     if points[-1].run != n_runs:
         return _told(found, ABSENT, math.nan, math.inf, 0)
@@ -182,6 +185,8 @@ def _judge_quality(series: Series) -> Series:
 
     Training gives the same numbers on the same machine until the code changes, so runs do not tell
     the noise: the intervals, over seeds, do. A change is one beyond both intervals, by 5% at least.
+    What is less, commit after commit, does not add up here: the series over time shows it. Holding
+    against the best so far would, but never forgive a choice that was made, nor a lucky run.
     """
     if len(series.points) < 2:
         return _told(series, FEW, math.nan, math.inf, len(series.points) - 1)

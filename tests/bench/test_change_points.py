@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.analysis import change_points as module
 from bench.analysis.change_points import (
+    Step,
     change_points,
     judge_newest,
     seeded_intervals,
@@ -84,7 +86,8 @@ def test_values_without_noise_have_their_steps() -> None:
     """Numbers that only the code changes are equal but for the step."""
     assert change_points(np.full(N, 0.7)) == []
     (step,) = change_points(np.repeat([0.3, 0.4], 8))
-    assert (step.start, step.size) == (8, pytest.approx(0.1))
+    assert step.start == 8
+    assert step.size == pytest.approx(0.1)
 
 
 def test_small_steps_can_be_left_out() -> None:
@@ -168,6 +171,48 @@ def test_a_smaller_step_is_told_once_and_then_is_the_level() -> None:
     found = [newest(values[:stop]) for stop in range(20, len(values) + 1)]
     assert found.count("higher") == 1
     assert set(found[found.index("higher") + 6 :]) == {"no change"}
+
+
+def test_a_step_that_is_lost_between_is_told_once() -> None:
+    """Steps of 5 sigma: one run sees one of these, the next loses it, a later one sees it again."""
+    for noise in np.random.default_rng(9).standard_normal((24, 34))[18:]:
+        values = noise + 5 * (np.arange(34) >= 20)
+        found = [newest(values[:stop], tests=60) for stop in range(21, 35)]
+        assert found.count("higher") <= 1
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "found"),
+    [
+        ({29: [(20, 1)]}, [(20, 1)], "no change"),
+        ({29: [(17, 1)]}, [(20, 1)], "no change"),  # its place moved
+        ({29: [(16, 1)]}, [(20, 1)], "higher"),  # too far to be the same
+        ({29: [(21, 1)]}, [(20, -1)], "lower"),  # another direction
+        ({28: [(21, 1)]}, [(20, 1)], "no change"),  # lost in between
+        ({29: [(20, 1)]}, [(20, 1), (23, 1)], "higher"),  # the second of a stair
+        ({}, [(20, 1)], "higher"),
+    ],
+)
+def test_a_step_is_new_where_no_point_before_showed_it(
+    monkeypatch: pytest.MonkeyPatch,
+    before: dict[int, list[tuple[int, float]]],
+    now: list[tuple[int, float]],
+    found: str,
+) -> None:
+    """The same direction, 3 points off at most, and no other step closer: the same step."""
+    shown = before | {30: now}
+
+    def planted(values: Floats, *_: float) -> list[Step]:
+        return [Step(place, size, 1e-9) for place, size in shown.get(len(values), [])]
+
+    monkeypatch.setattr(module, "change_points", planted)
+    assert newest(np.zeros(30)) == found
+
+
+def test_many_series_have_no_false_step_together() -> None:
+    """Neighbours that correlate by 0.5: with 60 series judged together none of 60 shows a step."""
+    rng = np.random.default_rng(11)
+    assert not any(change_points(chain(rng, 0.5), together=60) for _ in range(60))
 
 
 def test_too_few_points_before_it_are_told() -> None:

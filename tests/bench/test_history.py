@@ -301,6 +301,17 @@ def test_a_step_is_marked_at_its_run(tmp_path: Path) -> None:
     assert marked["relative_level"].item() == pytest.approx(2, rel=0.02)
 
 
+def test_steps_are_judged_over_all_series_together(tmp_path: Path) -> None:
+    """A step of 12% among 3 series is one; among 100 such steps come by chance."""
+    folder = stored(tmp_path, [*LEVEL, *(1.12 * x for x in LEVEL)])
+    assert [step.start for step in first(folder).steps] == [10]
+    *earlier, last = read(folder / "history")[0]
+    more = tuple(replace(OTHER, operation=f"other {i}") for i in range(97))
+    (many,) = machines_of([*earlier, replace(last, timings=last.timings + more)])
+    assert len(many.series) == 100
+    assert many.series[0].steps == ()
+
+
 @pytest.mark.parametrize(
     ("values", "found"),
     [
