@@ -38,6 +38,54 @@ CELLS = (
 VERSIONS = {"numpy": "NumPy", "python": "Python"}
 SHORT = {WORSE: "WORSE", NOISY: "too noisy", FEW: "too few"}
 LABEL, OPERATION, CELL = 40, 15, 17
+METHOD = {  # definitions, and how changes are found
+    "Seconds": [
+        "Median seconds of a call over the median seconds of a reference workload, 40 steps "
+        "of 64-32-10 in plain NumPy, timed just before and just after each benchmark in the "
+        "same process: where the clock or other programs slow both, the ratio stays.",
+        "Intervals: 95%, of medians by order statistics, of the ratio by square-and-add on "
+        "the logarithmic scale (Zou and Donner 2008). They hold what varies within a run; "
+        "runs differ by more, and changes are judged by what runs differ by.",
+    ],
+    "Quality": [
+        "Measures of the studies that run beside the benchmarks, with their intervals over "
+        "seeds. The same code gives the same numbers, so a change is judged by the intervals:"
+        " worse where the newest lies beyond the interval of the last run of another commit, "
+        "with its own interval, and by 5% at least. What becomes worse by less with each of many "
+        "commits is therefore never found worse: the figure over time shows it."
+    ],
+    "Machines": [
+        "Told apart by name, system, processor, cores, instruction set, version and "
+        "architecture of the BLAS, NumPy and Python: these move the reference workload."
+    ],
+    "Steps": [
+        "Seeded binary segmentation on logarithms (Kovács, Bühlmann, Li and Munk 2023, "
+        "Biometrika 110:249), outliers pulled to their neighbours first (Hampel 1974). A step"
+        " must stand out beside a straight line and a cubic in its interval, so that a slow "
+        "drift is none; it has 3 runs on each side, and is at least 1% (of quality 5%).",
+        "All series of a machine are judged together (Bonferroni). Simulated, 60 together, of 30 "
+        "runs each, whose levels never change: a step is found in none of 6,000 series of normal "
+        "noise, none of 6,000 of heavy-tailed noise (t, 3 degrees of freedom), and none and 1 of "
+        "6,000 whose neighbours correlate by 0.3 and 0.5. By these rates a page of 60 series has a"
+        " false step in at most 3 of 100 cases (upper 95% bound where none was found), with 0.5 in"
+        " 1 of 100 (at most 5). None is found in 2,000 slopes and 2,000 cosines.",
+        "The price is power. After 20 runs a step of 12 standard deviations is found at its exact "
+        "place in 97% of 200 series 3 runs after it, one of 10 in 83% after 3 and 99% after 5, one"
+        " of 7 in 70% after 5 and 90% after 7, one of 5 in 72% after 10.",
+    ],
+    "The newest run": [
+        "A change where it alone lies outside the prediction interval of the level before it,"
+        " 5% over all series together (Bonferroni), with the tails of Student's t with 4 "
+        "degrees of freedom; or where it makes a step visible that no run before showed. Fewer than"
+        " 8 runs since the last step are too few to tell; where a run twice as slow would not"
+        " be seen, it is too noisy. Once a step is found, runs are judged by the new level.",
+        "Simulated: without a change none of 3,000 newest runs is found worse in normal "
+        "noise, 2 of 3,000 in heavy-tailed noise (t, 3 degrees of freedom), which is 4% of "
+        "runs of 60 benchmarks. A single run that is slower by 12 standard deviations is "
+        "found in three of four cases, by 16 in nearly all; what is less needs three runs and"
+        " more.",
+    ],
+}
 
 
 def write(machines: Sequence[Machine], notes: Sequence[str], folder: Path, command: str) -> None:
@@ -89,7 +137,7 @@ def html(
                 {"name": machine_name(one), "figures": _of(others, number), "runs": run_rows(one)}
                 for number, one in enumerate(machines, 1)
             ],
-            method=[*method().items(), ("Command", [command]), ("Date", [date])],
+            method=[*METHOD.items(), ("Command", [command]), ("Date", [date])],
         )
     )
 
@@ -247,53 +295,6 @@ def machine_name(machine: Machine) -> str:
     versions = [f"{name} {told[key]}" for key, name in VERSIONS.items() if key in told]
     runs = words.plural(len(machine.runs), "run")
     return f"{', '.join(filter(None, [*first, cores, *software, *versions]))}: {runs}."
-
-
-def method() -> dict[str, list[str]]:
-    """Definitions, and how changes are found."""
-    return {
-        "Seconds": [
-            "Median seconds of a call over the median seconds of a reference workload, 40 steps "
-            "of 64-32-10 in plain NumPy, timed just before and just after each benchmark in the "
-            "same process: where the clock or other programs slow both, the ratio stays.",
-            "Intervals: 95%, of medians by order statistics, of the ratio by square-and-add on "
-            "the logarithmic scale (Zou and Donner 2008). They hold what varies within a run; "
-            "runs differ by more, and changes are judged by what runs differ by.",
-        ],
-        "Quality": [
-            "Measures of the studies that run beside the benchmarks, with their intervals over "
-            "seeds. The same code gives the same numbers, so a change is judged by the intervals:"
-            " worse where the newest lies beyond the interval of the last run of another commit, "
-            "with its own interval, and by 5% at least."
-        ],
-        "Machines": [
-            "Told apart by name, system, processor, cores, instruction set, version and "
-            "architecture of the BLAS, NumPy and Python: these move the reference workload."
-        ],
-        "Steps": [
-            "Seeded binary segmentation on logarithms (Kovács, Bühlmann, Li and Munk 2023, "
-            "Biometrika 110:249), outliers pulled to their neighbours first (Hampel 1974). A step"
-            " must stand out beside a straight line and a cubic in its interval, so that a slow "
-            "drift is none; it has 3 runs on each side, and is at least 1% (of quality 5%).",
-            "Simulated, 1,000 series of 30 runs each: it finds one in 0.4% of series of normal "
-            "noise, in none of heavy-tailed noise (t, 3 degrees of freedom), in 0.3% and 2.3% of "
-            "those whose neighbours correlate by 0.3 and 0.5, in 0.6% on slopes and in 0.1% on "
-            "cosines. After 20 runs a step of 10 standard deviations is found at its exact place "
-            "in 99% of series 3 runs after it, one of 7 in 96% after 5, one of 5 in 92% after 10.",
-        ],
-        "The newest run": [
-            "A change where it alone lies outside the prediction interval of the level before it,"
-            " 5% over all benchmarks together (Bonferroni), with the tails of Student's t with 4 "
-            "degrees of freedom; or where it makes a step visible that was not before. Fewer than"
-            " 8 runs since the last step are too few to tell; where a run twice as slow would not"
-            " be seen, it is too noisy. Once a step is found, runs are judged by the new level.",
-            "Simulated: without a change none of 3,000 newest runs is found worse in normal "
-            "noise, 2 of 3,000 in heavy-tailed noise (t, 3 degrees of freedom), which is 4% of "
-            "runs of 60 benchmarks. A single run that is slower by 12 standard deviations is "
-            "found in three of four cases, by 16 in nearly all; what is less needs three runs and"
-            " more.",
-        ],
-    }
 
 
 def terminal_summary(machines: Sequence[Machine], notes: Sequence[str]) -> str:
