@@ -21,7 +21,7 @@ import click
 from bench.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.compare.comparison import Comparison
+    from bench.speed.compare.comparison import Comparison
     from bench.study import Study
 
 DEBUG = "BATCHBENCH_DEBUG"
@@ -297,7 +297,7 @@ def compare(base: str, head: str | None, out: Path, **options: Any) -> int:
     BASE and HEAD are git revisions, or . for the working tree, which HEAD is unless given. Tables
     and figure go to DIR/compare/BASE..HEAD. The exit code is 1 where something got worse.
     """
-    from bench.comparing import compare as run_compare
+    from bench.compare import compare as run_compare
     from bench.report.compare import terminal_summary
 
     def tell_it(done: Comparison) -> None:

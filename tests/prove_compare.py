@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from bench.analysis.intervals import proportion_interval
-from bench.compare.benchmarks import BENCHMARKS
-from bench.compare.judge import LEVEL, TOLERANCE, Row, effect_of, judge, looks, settled
-from bench.compare.measure import BASE, HEAD, Measured, compile_sides, measure
-from bench.compare.sides import Side, lay_down
 from bench.experiments.progress import Silent
+from bench.speed.compare.benchmarks import BENCHMARKS
+from bench.speed.compare.judge import LEVEL, TOLERANCE, Row, effect_of, judge, looks, settled
+from bench.speed.compare.measure import BASE, HEAD, Measured, compile_sides, measure
+from bench.speed.compare.sides import Side, lay_down
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOWED = "64-32-10 run B=1"

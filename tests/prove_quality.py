@@ -31,9 +31,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.compare.measure import BASE, HEAD, SideProcess
-from bench.compare.quality import Outcome, judge, names
-from bench.compare.sides import Side, side
+from bench.speed.compare.measure import BASE, HEAD, SideProcess
+from bench.speed.compare.quality import Outcome, judge, names
+from bench.speed.compare.sides import Side, side
 from bench.speed.process import EndedError
 from tests.mutants import MUTANTS, ROOT, Mutant, plant
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.compare import quality
-from bench.compare.comparison import Comparison
-from bench.compare.judge import LEVEL, POWER, SAME, Row
-from bench.compare.measure import BASE, HEAD
 from bench.report import figures, words
 from bench.report.figures import compare as drawing
+from bench.speed.compare import quality
+from bench.speed.compare.comparison import Comparison
+from bench.speed.compare.judge import LEVEL, POWER, SAME, Row
+from bench.speed.compare.measure import BASE, HEAD
 
 HEADER = ("benchmark", BASE, HEAD, "ratio", "95% interval", "visible", "verdict")
 QUALITY_HEADER = ("computing and learning", "effect", "95% interval", "numbers", "verdict")

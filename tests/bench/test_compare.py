@@ -13,14 +13,18 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from bench import cli, comparing
-from bench.compare import child as side_process
-from bench.compare import judge as judging
-from bench.compare import measure as measuring
-from bench.compare import quality, sides
-from bench.compare.comparison import Plan
-from bench.compare.judge import LEVEL, LOOKS, Effect, effect_of, judge, looks, verdict_of
-from bench.compare.measure import (
+from bench import cli
+from bench import compare as command
+from bench.errors import InputError
+from bench.experiments.progress import Silent
+from bench.report import compare as report
+from bench.speed.compare import child as side_process
+from bench.speed.compare import judge as judging
+from bench.speed.compare import measure as measuring
+from bench.speed.compare import quality, sides
+from bench.speed.compare.comparison import Plan
+from bench.speed.compare.judge import LEVEL, LOOKS, Effect, effect_of, judge, looks, verdict_of
+from bench.speed.compare.measure import (
     BASE,
     HEAD,
     FailedError,
@@ -31,10 +35,7 @@ from bench.compare.measure import (
     compile_sides,
     measure,
 )
-from bench.compare.sides import Side, lay_down, side
-from bench.errors import InputError
-from bench.experiments.progress import Silent
-from bench.report import compare as report
+from bench.speed.compare.sides import Side, lay_down, side
 
 PAIRS, BLOCKS = 8, 20
 
@@ -403,14 +404,14 @@ def test_what_head_cannot_train_any_more_is_no_accepted_difference() -> None:
 
 def run_command(monkeypatch: pytest.MonkeyPatch, fakes: dict[str, Side], out: Path) -> int:
     """Run the command on fake sides, every benchmark for its least time."""
-    monkeypatch.setattr(comparing, "side", {"a": fakes[BASE], "b": fakes[HEAD]}.__getitem__)
+    monkeypatch.setattr(command, "side", {"a": fakes[BASE], "b": fakes[HEAD]}.__getitem__)
     real = measure
 
     def shortly(*arguments: Any, budget: float, tolerance: float) -> None:
         assert budget == 7.0
         real(*arguments, budget=0.0, tolerance=tolerance)
 
-    monkeypatch.setattr(comparing, "measure", shortly)
+    monkeypatch.setattr(command, "measure", shortly)
     options = ["--budget", "7s", "--only", "*B=1", "--out", str(out)]
     return cli.run(["compare", "a", "b", *options])
 
@@ -486,7 +487,7 @@ def test_nothing_to_compare_is_bad_input(
 ) -> None:
     """Where a side can do none of the benchmarks nothing is called "no regression"."""
     monkeypatch.setattr(FakeProcess, "lacks", dict.fromkeys((BASE, HEAD), "2-2-1 block B=1"))
-    monkeypatch.setattr(comparing, "BENCHMARKS", ["2-2-1 block B=1"])
+    monkeypatch.setattr(command, "BENCHMARKS", ["2-2-1 block B=1"])
     assert run_command(monkeypatch, fakes, tmp_path) == 2
     assert "none of the benchmarks runs on both sides" in capsys.readouterr().err
 
@@ -502,7 +503,7 @@ def test_the_verdict_is_told_before_a_full_disk_may_swallow_it(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(comparing.report, "write", full)
+    monkeypatch.setattr(command.report, "write", full)
     assert run_command(monkeypatch, fakes, tmp_path) == 2
     told = capsys.readouterr()
     assert "is slower" in told.out

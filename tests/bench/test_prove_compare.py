@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.compare.measure import Measured, Times
+from bench.speed.compare.measure import Measured, Times
 from tests import prove_compare
 from tests.prove_compare import ROOT, SLOWED, alarms, planted, record, tell_alarms, tell_power
 

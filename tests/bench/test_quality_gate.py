@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.compare import probes, quality
-from bench.compare.child import Child, answer
-from bench.compare.measure import HEAD, SideProcess
-from bench.compare.quality import Gate, Outcome, Row, compare_studies, judge
-from bench.compare.sides import ROOT, Side
+from bench.speed.compare import probes, quality
+from bench.speed.compare.child import Child, answer
+from bench.speed.compare.measure import HEAD, SideProcess
+from bench.speed.compare.quality import Gate, Outcome, Row, compare_studies, judge
+from bench.speed.compare.sides import ROOT, Side
 from bench.speed.process import Process
 
 QUICK = (
@@ -95,7 +95,7 @@ def test_what_no_rounding_explains_is_different(change: Any) -> None:
 @contextmanager
 def checkout() -> Iterator[Process]:
     """The checkout's kernels, compiled as they are for other tests, in a process of their own."""
-    process = Process(["bench.compare.child", str(ROOT)])
+    process = Process(["bench.speed.compare.child", str(ROOT)])
     try:
         yield process
     finally:

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.compare.comparison import Comparison
 from bench.report import figures
 from bench.report.figures import draw
 from bench.report.frames import records
+from bench.speed.compare.comparison import Comparison
 
 COLOURS = {
     "slower": draw.OUTCOME_COLOURS["diverged"],

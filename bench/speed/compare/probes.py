@@ -1,6 +1,6 @@
 """What the quality gate asks of both sides: a battery of small computations, and a small study.
 
-`kernels` is the side's own: `bench.compare.child` has chosen it. Only its public functions are
+`kernels` is the side's own: `child.py` has chosen it. Only its public functions are
 called, with arguments that they have always had; data and parameters are made here. A probe is as
 short as shows what it is for, so that what two sides round otherwise stays a matter of roundings,
 and few kernels are compiled: each way of training once or twice, not rules x dtypes x engines.

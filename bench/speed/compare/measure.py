@@ -14,10 +14,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from bench.compare import quality
-from bench.compare.judge import Row, judge, looks, settled
-from bench.compare.sides import Side
 from bench.experiments.progress import Reporter, stage
+from bench.speed.compare import quality
+from bench.speed.compare.judge import Row, judge, looks, settled
+from bench.speed.compare.sides import Side
 from bench.speed.process import EndedError, Process, measuring_core
 
 BASE, HEAD = "BASE", "HEAD"
@@ -50,7 +50,7 @@ class SideProcess(Process):
     def __init__(self, name: str, side: Side) -> None:
         self.name, self.side = name, side
         super().__init__(
-            ["bench.compare.child", str(side.folder)],
+            ["bench.speed.compare.child", str(side.folder)],
             environment={"XDG_CACHE_HOME": str(side.folder)},
         )
 
@@ -58,7 +58,7 @@ class SideProcess(Process):
         return self
 
     def ask(self, request: str, *arguments: object) -> Any:
-        """Return what a method of `bench.compare.child.Child` gives there.
+        """Return what a method of `bench.speed.compare.child.Child` gives there.
 
         Raises
         ------

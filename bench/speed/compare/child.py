@@ -1,4 +1,4 @@
-"""A side at work in a process of its own: `python -m bench.compare.child FOLDER`.
+"""A side at work in a process of its own: `python -m bench.speed.compare.child FOLDER`.
 
 FOLDER holds the side's `kernels`. This file, and what it imports of `bench`, is the same for both
 sides; everything else that computes is the side's own.
@@ -30,7 +30,7 @@ class Child:
 
     def prepare(self, name: str) -> None:
         """Make a benchmark ready and call it once, which compiles it or loads what was compiled."""
-        from bench.compare.benchmarks import BENCHMARKS
+        from bench.speed.compare.benchmarks import BENCHMARKS
 
         self._calls[name] = BENCHMARKS[name]()
         self._calls[name]()
@@ -45,7 +45,7 @@ class Child:
 
     def quality(self, name: str) -> dict[str, Any]:
         """What a probe or a study of the quality gate finds (`probes.run`)."""
-        from bench.compare.probes import run
+        from bench.speed.compare.probes import run
 
         return run(name)
 

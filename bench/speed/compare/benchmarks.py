@@ -1,6 +1,6 @@
 """What is timed on both sides: calls of the kernels' public functions, a few milliseconds each.
 
-`kernels` is the side's own: `bench.compare.child` has chosen it. Everything is made from random
+`kernels` is the side's own: `child.py` has chosen it. Everything is made from random
 numbers, so that both sides get the same whatever data sets they know. Speed depends on sizes alone.
 """
 

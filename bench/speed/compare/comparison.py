@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.compare.judge import TOLERANCE, Row
-from bench.compare.measure import BASE, Measured
-from bench.compare.quality import Gate
-from bench.compare.sides import WORKING_TREE, Side
 from bench.errors import InputError
 from bench.options import seconds_of
+from bench.speed.compare.judge import TOLERANCE, Row
+from bench.speed.compare.measure import BASE, Measured
+from bench.speed.compare.quality import Gate
+from bench.speed.compare.sides import WORKING_TREE, Side
 from bench.speed.process import measuring_core
 
 BUDGET = "120s"

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.about import about, command_of
-from bench.compare.benchmarks import BENCHMARKS
-from bench.compare.comparison import Comparison, Plan, conditions, facts
-from bench.compare.measure import BASE, HEAD, Measured, compile_sides, learn, measure
-from bench.compare.sides import Side, side
 from bench.errors import InputError
 from bench.experiments.progress import Reporter, reporter
 from bench.experiments.store import Store, unwritable
 from bench.report import compare as report
+from bench.speed.compare.benchmarks import BENCHMARKS
+from bench.speed.compare.comparison import Comparison, Plan, conditions, facts
+from bench.speed.compare.measure import BASE, HEAD, Measured, compile_sides, learn, measure
+from bench.speed.compare.sides import Side, side
 from bench.stages import duration
 
 NAME = "compare"

@@ -137,7 +137,7 @@ class Gate:
 
 def names() -> tuple[str, ...]:
     """Names of all probes and studies, in the order in which they are asked for."""
-    from bench.compare.probes import PROBES, STUDIES
+    from bench.speed.compare.probes import PROBES, STUDIES
 
     return (*PROBES, *STUDIES)
 

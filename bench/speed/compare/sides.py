@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WORKING_TREE = "."
 KEPT = 16  # sides in the user's cache
 SHORT = 9  # digits of a commit
