@@ -99,8 +99,9 @@ def notes(comparison: Comparison) -> list[str]:
     plan, measured = comparison.plan, comparison.measured
     told = [
         "ratio: HEAD's time over BASE's within interleaved blocks (their medians over all blocks, "
-        "BASE and HEAD, may divide otherwise), above 1 is slower; the mean over "
-        f"{words.plural(measured.pairs, 'planned pair')} of fresh processes, of each its median.",
+        "BASE and HEAD, may divide otherwise), above 1 is slower; of each pair of fresh processes "
+        f"the median, of these ({measured.pairs} were planned) the mean but for a sixth on each "
+        "side.",
         f"All intervals together hold with {1 - LEVEL:.0%}, at all looks at the data (each of "
         f"{words.plural(len(comparison.rows), 'benchmark')} has its part of the {LEVEL:.0%}).",
         f"slower, faster: the whole interval lies beyond {plan.tolerance:.1%}. same: it allows the "
