@@ -17,12 +17,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from real_tables import PENGUINS
+from test_history import LEVEL, stored
 
 import bench.study
 from bench import cli
 from bench.problems import Problem
 from bench.report import words
 from bench.report.roofline import case_lines
+from bench.speed.compare import quality
 from bench.speed.seconds import measured_batch_sizes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +58,7 @@ SMALLER = {
     "batchbench study all": "batchbench study all --dry-run",  # test_all.py runs it
     "batchbench peers": "batchbench peers --case xor --batch-sizes 4 --programs NumPy --rounds 1",
     "batchbench calibrate": "batchbench calibrate --simulations 20 --only shares",
+    "batchbench compare HEAD": "batchbench compare HEAD --budget 5s --only 2-2-1",
 }
 
 
@@ -73,7 +76,11 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder to work in, and no timing of other programs (its own tests are elsewhere)."""
+    """A folder to work in, without what has tests elsewhere.
+
+    No timing of other programs, the quality gate with one of its probes, and a history of runs that
+    are there already.
+    """
 
     def seconds(problem: Problem) -> pd.DataFrame:
         sizes = measured_batch_sizes(problem)
@@ -83,6 +90,8 @@ def untimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         return frame
 
     monkeypatch.setattr(bench.study, "measure_seconds", seconds)
+    monkeypatch.setattr(quality, "names", lambda: ("orders and grids",))
+    stored(tmp_path / "results", LEVEL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -299,6 +308,14 @@ def test_times_of_programs_are_those_of_the_reference() -> None:
     """The README's tables of programs side by side are those of the reference run, as written."""
     (tables,) = re.findall("<!-- peers -->\n(.*?)<!-- /peers -->", README, flags=re.DOTALL)
     assert tables == (REFERENCE / "peers" / "peers.md").read_text("utf-8")
+
+
+def test_the_comparison_of_revisions_is_that_of_the_reference() -> None:
+    """The README's tables of two revisions are those that the command wrote for a pull request."""
+    (tables,) = re.findall("<!-- compare -->\n(.*?)<!-- /compare -->", README, flags=re.DOTALL)
+    (summary,) = (REFERENCE / "compare").glob("*/summary.md")
+    assert tables.strip() in summary.read_text("utf-8")
+    assert tables.count("\n\n") == 1
 
 
 def test_the_roofline_is_that_of_the_reference() -> None:
