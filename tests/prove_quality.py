@@ -38,9 +38,11 @@ from bench.speed.process import EndedError
 from tests.mutants import MUTANTS, ROOT, Mutant, plant
 
 IN_KERNELS = [mutant for mutant in MUTANTS if mutant.file.startswith("kernels/")]
-JUDGES = (*sorted((ROOT / "kernels").glob("*.py")), *(
-    ROOT / "bench" / "compare" / name for name in ("probes.py", "quality.py")
-))  # fmt: skip
+COMPARE = ROOT / "bench" / "speed" / "compare"
+JUDGES = (
+    *sorted((ROOT / "kernels").glob("*.py")),
+    *(COMPARE / name for name in ("probes.py", "quality.py")),
+)
 # No call shows these: they survive, and are planted all the same
 INVISIBLE = {
     "the cache overlooks edits in other files": (
@@ -64,6 +66,8 @@ class Asked:
         with self._lock:
             if name not in self._answers:
                 self._answers[name] = answer_of(self._process, name)
+            if self._answers[name][0] != "done":
+                raise RuntimeError(f"where nothing is planted: {name}: {self._answers[name]}")
             return self._answers[name]
 
     def close(self) -> None:
@@ -77,7 +81,7 @@ def answer_of(process: SideProcess, name: str) -> Outcome:
         process.send(("quality", (name,)))
         outcome: Outcome = process.receive()
     except EndedError as error:
-        return "failed", str(error)
+        return "ended", str(error)
     return outcome
 
 
@@ -132,6 +136,8 @@ def prove(mutants: Sequence[Mutant], path: Path, workers: int) -> None:
     found, keys = read(path), {mutant: key_of(mutant) for mutant in mutants}
     missing = [mutant for mutant in mutants if keys[mutant] not in found]
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.read_bytes().endswith(b"\n"):  # a line was cut off
+        path.write_bytes(path.read_bytes() + b"\n")
     base, lock = Asked(side(".")), threading.Lock()
 
     def try_one(mutant: Mutant) -> None:
