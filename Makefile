@@ -1,4 +1,5 @@
-# make bench   set up .venv, time the kernels, run the default studies, write results/
+# make bench   set up .venv, time the kernels, run the default studies, write results/;
+#              ARGS='-k notes' for a part
 # make test    set up .venv, run the tests
 # make lint    ruff and mypy, as the CI runs them;  make format  ruff's formatting
 # make mutants plant errors one at a time and show that the tests catch each
@@ -10,7 +11,7 @@ BIN := .venv/bin
 .PHONY: bench test lint format mutants
 
 bench: .venv/test.stamp
-	$(BIN)/python -m pytest --benchmark
+	$(BIN)/python -m pytest --benchmark $(ARGS)
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest
