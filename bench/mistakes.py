@@ -39,7 +39,7 @@ from bench.analysis.outcomes import diverged_runs
 from bench.analysis.stability import add_failures
 from bench.analysis.time_to_target import MIDDLE, pick_table
 from bench.errors import InputError
-from bench.experiments import BlockResult, plan, run_block
+from bench.experiments import BlockResult, Threads, plan, run_block
 from bench.experiments.mistakes import (
     ERROR,
     LEFTOVER,
@@ -58,7 +58,7 @@ from bench.options import Options, arms
 from bench.problems import Problem, load_problem
 from bench.report import mistakes as page
 from bench.report.figures import mistakes as figures
-from bench.stages import Training, duration, find_targets, widen
+from bench.stages import Training, cores, duration, find_targets, widen
 from bench.study import Study
 
 NAME = "mistakes"
@@ -103,7 +103,7 @@ class Trainings:
     Parameters
     ----------
     right
-        The right update of the data; its store, workers and progress serve all.
+        The right update of the data; its store, crew and progress serve all.
     xor
         The notes' problem, with a network a seed.
     xor_seeds
@@ -133,7 +133,7 @@ class Trainings:
 
     def _run(self, problem: Problem, stage: str, tasks: list[Task], done: Done) -> None:
         right, name = self.right, f"{NAME}: {stage}"
-        trained = run_tasks(problem, tasks, right.store, right.workers, right.progress, name)
+        trained = run_tasks(problem, tasks, right.store, right.crew, right.progress, name)
         done += zip(tasks, trained, strict=True)
         n_runs = sum(len(task.seeds) * len(task.learning_rates) for task in tasks)
         right.stages.append({"stage": name, "blocks": len(tasks), "runs": n_runs})
@@ -180,7 +180,7 @@ def prepare(settings: Options, progress: Reporter) -> Trainings:
         seeds=settings.all_seeds,
         batch_sizes=arms(subject, settings.batch_sizes),
         store=Store(Path(settings.out)),
-        workers=settings.n_workers,
+        crew=Threads(settings.n_workers),
         progress=progress,
     )
     xor = replace(load_problem("notes"), population=None)
@@ -359,7 +359,7 @@ def seconds_needed(trainings: Trainings) -> float:
         train_task(problem, few)
         cost = (perf_counter() - began) / few.work(problem)
         seconds += cost * sum(task.work(problem) for task in planned)
-    return seconds / right.workers
+    return seconds / right.crew.size
 
 
 def foreseen(trainings: Trainings) -> list[Task]:
@@ -400,7 +400,7 @@ def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> Mista
     right = trainings.right
     compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
     seconds = duration(seconds_needed(trainings))
-    right.progress.say(f"Training takes about {seconds} on {right.workers} cores, if none is done.")
+    right.progress.say(f"Training takes about {seconds} on {cores(right)}, if none is done.")
     train(trainings)
     mistakes = analyse(trainings)
     right.progress.say("Writing the report.")
@@ -421,7 +421,7 @@ def dry_run(**options: Any) -> str:
             f"Data: {right.problem.title}; batch sizes: {sizes}; seeds: {len(right.seeds)}",
             f"{xor.title}; batch sizes: {', '.join(map(str, XOR_BATCH_SIZES))}; networks: "
             f"{len(trainings.xor_seeds)}",
-            f"It takes about {seconds} of training on {right.workers} cores.",
+            f"It takes about {seconds} of training on {cores(right)}.",
         ]
     )
 

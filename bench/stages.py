@@ -23,6 +23,7 @@ from bench.analysis.xor import count_outcomes, tuning_shares
 from bench.errors import InputError
 from bench.experiments import plan, rules
 from bench.experiments.block import Block, BlockResult
+from bench.experiments.crew import Crew
 from bench.experiments.progress import Reporter
 from bench.experiments.run import Ran, iterate, run_blocks
 from bench.experiments.store import Store
@@ -46,8 +47,8 @@ class Training:
     ----------
     problem, rule, seeds, batch_sizes
         What is studied; `find_targets` gives a problem its targets.
-    store, workers, progress
-        Where results go, how many threads train, and who is told.
+    store, crew, progress
+        Where results go, who trains, and who is told.
     checkpoints
         Of every block; None for the standard grid.
 
@@ -72,7 +73,7 @@ class Training:
     seeds: tuple[int, ...]
     batch_sizes: tuple[int, ...]
     store: Store
-    workers: int
+    crew: Crew
     progress: Reporter
     checkpoints: Mapping[int, tuple[int, ...]] | None = None
     blocks: list[Block] = field(default_factory=list)
@@ -116,7 +117,7 @@ class Training:
     def train(self, blocks: list[Block], stage: str) -> Ran:
         """Run the blocks that are not there yet, and count them as a stage."""
         stage = f"{self.problem.name}: {stage}"
-        ran = run_blocks(self.problem, blocks, self.store, self.workers, self.progress, stage)
+        ran = run_blocks(self.problem, blocks, self.store, self.crew, self.progress, stage)
         n_runs = sum(len(block.learning_rates) * block.n_networks for block in blocks)
         self.stages.append({"stage": stage, "blocks": len(blocks), "runs": n_runs})
         self.ran.append(ran)
@@ -147,8 +148,8 @@ class Training:
             missing = [block for block in blocks if not self.store.has(self.problem, block)]
             if not missing:
                 return 0.0
-            some, stage = missing[: self.workers], f"{self.problem.name}: first blocks"
-            ran = run_blocks(self.problem, some, self.store, self.workers, self.progress, stage)
+            some, stage = missing[: self.crew.size], f"{self.problem.name}: first blocks"
+            ran = run_blocks(self.problem, some, self.store, self.crew, self.progress, stage)
             self.ran.append(ran)
         speed = sum(ran.work for ran in self.ran) / sum(ran.seconds for ran in self.ran)
         return work / speed
@@ -417,9 +418,13 @@ def predict_populations(training: Training, given: Sequence[float] | None) -> No
 def say_how_long(training: Training, what: str, work: float, blocks: Iterable[Block]) -> None:
     """Say how long work will take, of which these blocks are a part."""
     seconds = training.seconds_for(work, blocks)
-    cores = f"{training.workers} {'core' if training.workers == 1 else 'cores'}"
     if seconds:
-        training.progress.say(f"{what} will take about {duration(seconds)} on {cores}.")
+        training.progress.say(f"{what} will take about {duration(seconds)} on {cores(training)}.")
+
+
+def cores(training: Training) -> str:
+    """Return how many cores train, in words."""
+    return f"{training.crew.size} {'core' if training.crew.size == 1 else 'cores'}"
 
 
 def duration(seconds: float) -> str:

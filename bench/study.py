@@ -19,7 +19,7 @@ from bench.analysis.analyse import analyse
 from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
-from bench.experiments import plan
+from bench.experiments import Threads, plan
 from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels, run_block
 from bench.experiments.store import Store, unwritable, used_keys
@@ -34,6 +34,7 @@ from bench.speed.seconds import GIVEN, given_cost, installed, measure_powers, me
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
 from bench.stages import (
     Training,
+    cores,
     duration,
     find_targets,
     rules_work,
@@ -145,7 +146,7 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
     probe = plan.pilot(subject, training.rule, rates or plan.coarse_rates(training.rule))[0]
     began = perf_counter()
     run_block(subject, probe)
-    speed = training.workers * probe.work(subject) / (perf_counter() - began)
+    speed = training.crew.size * probe.work(subject) / (perf_counter() - began)
     rounds = Rounds(training, rates, settings.batch_sizes is not None)
     network = "-".join(map(str, subject.network.widths))
     budget = plan.budget_epochs(subject, training.batch_sizes[0])
@@ -158,7 +159,7 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
         f"Seeds: {len(training.seeds)}; passes over the data in a run: {budget} or more",
         *training.warnings,
         f"A first answer takes about {duration(rounds.first_work() / speed)} of training on "
-        f"{training.workers} cores, a complete study {duration(rounds.complete_work() / speed)}.",
+        f"{cores(training)}, a complete study {duration(rounds.complete_work() / speed)}.",
     ]
     if settings.compare_rules:
         more = duration(rules_work(training, rates) / speed)
@@ -200,7 +201,7 @@ def prepare(
         seeds=settings.seeds_of(subject),
         batch_sizes=sizes,
         store=Store(Path(settings.out)),
-        workers=settings.n_workers,
+        crew=Threads(settings.n_workers),
         progress=progress,
     )
     if settings.batch_sizes is None and subject.n_train not in sizes:

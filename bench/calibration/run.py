@@ -22,8 +22,8 @@ from bench.analysis.intervals import VERDICTS, proportion_interval
 from bench.calibration import equal_arms
 from bench.calibration.registry import CASES
 from bench.errors import InputError
+from bench.experiments.crew import POLL_SECONDS, asked_to_stop
 from bench.experiments.progress import Reporter, Silent, stage
-from bench.experiments.run import POLL_SECONDS, asked_to_stop
 
 Floats = NDArray[np.float64]
 

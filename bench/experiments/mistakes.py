@@ -10,9 +10,8 @@ mean activations.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -20,14 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from threadpoolctl import threadpool_limits
 
 import kernels
 from bench.analysis import layers
 from bench.analysis.outcomes import DIVERGED_FACTOR
+from bench.experiments.crew import Coded, Crew, Job
 from bench.experiments.plan import updates_per_epoch
 from bench.experiments.progress import Reporter, stage
-from bench.experiments.run import POLL_SECONDS, asked_to_stop
 from bench.experiments.store import DAMAGE, Store
 from bench.problems import Problem
 from kernels import Network
@@ -196,21 +194,12 @@ class Trained:
     dead_end: Bools
 
 
-class StoppedError(Exception):
-    """Raised in a worker that was asked to stop."""
-
-
 @np.errstate(over="ignore", invalid="ignore")  # divergence is an answer
-def train(problem: Problem, task: Task, stop: threading.Event | None = None) -> Trained:
+def train(problem: Problem, task: Task) -> Trained:
     """Train a task's runs side by side.
 
     Seed s starts from `kernels.init_params(network, s)` and visits `kernels.sample_order(s, n,
     epochs)`; batches are consecutive cuts, the last one of an epoch may be shorter.
-
-    Raises
-    ------
-    StoppedError
-        Where `stop` is set meanwhile.
     """
     n, size = problem.n_train, task.batch_size
     per_epoch = updates_per_epoch(n, size)
@@ -220,8 +209,6 @@ def train(problem: Problem, task: Task, stop: threading.Event | None = None) -> 
     runs = _Runs(problem, task, updates)
     for update in range(1, task.epochs * per_epoch + 1):
         epoch, k = divmod(update - 1, per_epoch)
-        if k == 0 and stop is not None and stop.is_set():
-            raise StoppedError
         runs.update(epoch, slice(k * size, (k + 1) * size))
         runs.evaluate(update)
         if not len(runs.at):
@@ -316,20 +303,13 @@ def run_tasks(
     problem: Problem,
     tasks: Iterable[Task],
     store: Store,
-    workers: int,
+    crew: Crew,
     progress: Reporter,
     name: str,
 ) -> list[Trained]:
     """Return what the runs of these tasks did; what the store lacks is trained, largest first.
 
-    Ctrl-C and SIGTERM end it after the epochs in flight; finished tasks are kept.
-
-    Raises
-    ------
-    InputError
-        Where results cannot be written.
-    KeyboardInterrupt
-        After Ctrl-C or SIGTERM.
+    Parameters, errors and interruption are as of `bench.experiments.run_blocks`.
     """
     tasks = list(tasks)
     found = {task: trained for task in tasks if (trained := read(problem, task, store))}
@@ -338,24 +318,24 @@ def run_tasks(
         return [found[task] for task in tasks]
     missing.sort(key=lambda task: task.work(problem), reverse=True)
     total = sum(task.work(problem) for task in missing)
-    with (
-        stage(progress, name, len(missing), total),
-        threadpool_limits(1),
-        asked_to_stop() as stop,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        running = {pool.submit(train, problem, task, stop): task for task in missing}
-        while running:
-            done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
-            if stop.is_set():
-                pool.shutdown(cancel_futures=True)
-                raise KeyboardInterrupt
-            for future in done:
-                task = running.pop(future)
-                found[task] = future.result()
-                store.write(task.key(problem), encode(task.key(problem), found[task]))
-                progress.advance(task.work(problem))
+    job = Job(problem, missing, train_coded, nothing_to_compile)
+    crew.prepare(job, progress)
+    with stage(progress, name, len(missing), total), closing(crew.results(job)) as results:
+        for task, (key, data) in results:
+            found[task] = decode(data, key)
+            store.write(key, data)
+            progress.advance(task.work(problem))
     return [found[task] for task in tasks]
+
+
+def train_coded(problem: Problem, task: Task) -> Coded:
+    """Train a task; return its key and its file's content. Called in the workers."""
+    key = task.key(problem)
+    return key, encode(key, train(problem, task))
+
+
+def nothing_to_compile(*_: object) -> None:
+    """Compile nothing: tasks are done by NumPy."""
 
 
 def encode(key: str, trained: Trained) -> bytes:
@@ -373,10 +353,21 @@ def read(problem: Problem, task: Task, store: Store) -> Trained | None:
     if not path.exists():
         return None
     try:
-        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                raise ValueError("the file holds another task")
-            return Trained(**{field.name: file[field.name] for field in fields(Trained)})
+        return decode(path.read_bytes(), key)
     except DAMAGE as error:
         store.warnings.append(f"{path} cannot be read ({error}); its runs are trained again")
         return None
+
+
+def decode(data: bytes, key: str) -> Trained:
+    """Return the result in a task's file.
+
+    Raises
+    ------
+    DAMAGE
+        Where the file is damaged, or not this task's.
+    """
+    with np.load(BytesIO(data), allow_pickle=False) as file:
+        if str(file["key"]) != key:
+            raise ValueError("the file holds another task")
+        return Trained(**{field.name: file[field.name] for field in fields(Trained)})

@@ -1,23 +1,20 @@
-"""Blocks on all cores: threads train, the main thread alone writes."""
+"""Blocks of runs: what one does, and those that the store lacks, done by a crew."""
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
-from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 import kernels
 from bench.experiments.block import DTYPE, Block, BlockResult
+from bench.experiments.crew import Coded, Crew, Job
 from bench.experiments.progress import Reporter, Silent, stage
 from bench.experiments.rules import rule_of
 from bench.experiments.store import Store, encode
@@ -28,16 +25,11 @@ from kernels.layout import CHUNK
 from kernels.schedule import schedule
 from kernels.unrolled import SmallNetwork, small_network
 
-# Blocks handed to the pool beyond one a worker: none idles while the main thread writes, and
-# results that wait for it stay few
-AHEAD = 2
-POLL_SECONDS = 0.2
 TOLD_SECONDS = 2.0  # compiling that takes longer is told, from then on
 COMPILING = "Compiling the kernels, which takes up to a minute and is done once."
 
 FEW = 2 * CHUNK  # samples, whose full batch is as any larger one: summed up over chunks
 
-Coded = tuple[str, bytes]
 Code = tuple[str, SmallNetwork | Callable[..., None]]
 
 
@@ -104,21 +96,21 @@ def run_blocks(
     problem: Problem,
     blocks: Iterable[Block],
     store: Store,
-    workers: int,
+    crew: Crew,
     progress: Reporter | None = None,
     name: str = "training",
 ) -> Ran:
     """Run the blocks that the store lacks, largest first, and write each as it is done.
 
     Ctrl-C and SIGTERM let the blocks in flight finish, and write them; a second one does not wait.
-    The results are the same for any number of workers and after any interruption.
+    The results are the same for any crew and after any interruption.
 
     Parameters
     ----------
     problem, blocks, store
         What to run, and where results go.
-    workers
-        Threads, 1 or more.
+    crew
+        Who trains.
     progress
         Told how far it is; None for silence.
     name
@@ -127,7 +119,7 @@ def run_blocks(
     Raises
     ------
     RuntimeError
-        Where a block fails; the message names it.
+        Where a block fails; the message names it, and what else was in work is written.
     InputError
         Where results cannot be written.
     KeyboardInterrupt
@@ -139,17 +131,29 @@ def run_blocks(
     missing.sort(key=lambda block: block.work(problem), reverse=True)
     work = sum(block.work(problem) for block in missing)
     progress = progress or Silent()
-    compile_kernels(problem, missing[-1].rule, {b.batch_size for b in missing}, progress)
+    job = Job(problem, missing, run_coded, compile_blocks)
+    crew.prepare(job, progress)
     began = perf_counter()
     with (
         stage(progress, name, len(missing), work),
-        threadpool_limits(1),
-        closing(_finished(problem, missing, workers)) as finished,
+        closing(crew.results(job)) as results,
     ):
-        for block, (key, data) in finished:
+        for block, (key, data) in results:
             store.write(key, data)
             progress.advance(block.work(problem))
     return Ran(len(missing), work, perf_counter() - began)
+
+
+def run_coded(problem: Problem, block: Block) -> Coded:
+    """Run a block; return its key and its file's content. Called in the workers."""
+    key = block.key(problem)
+    return key, encode(key, run_block(problem, block))
+
+
+def compile_blocks(problem: Problem, blocks: Sequence[Block], progress: Reporter) -> float:
+    """Compile what these blocks need: see `compile_kernels`."""
+    rule, sizes = blocks[0].rule, {block.batch_size for block in blocks}
+    return compile_kernels(problem, rule, sizes, progress)
 
 
 def compile_kernels(
@@ -192,73 +196,6 @@ def _code(problem: Problem, rule: str, batch_size: int) -> Code:
 
 
 _compiled: set[Code] = set()  # in this process
-
-
-def _finished(
-    problem: Problem, blocks: list[Block], workers: int
-) -> Generator[tuple[Block, Coded]]:
-    """Yield blocks and their coded results as they are done; few are in flight at any moment."""
-    waiting = iter(blocks)
-    running: dict[Future[Coded], Block] = {}
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="block")
-    try:
-        with asked_to_stop() as stop:
-            while True:
-                while not stop.is_set() and len(running) < workers + AHEAD:
-                    block = next(waiting, None)
-                    if block is None:
-                        break
-                    running[pool.submit(_run_coded, problem, block)] = block
-                if stop.is_set():
-                    running = {f: block for f, block in running.items() if not f.cancel()}
-                if not running:
-                    break
-                done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
-                for future in done:
-                    block = running.pop(future)
-                    yield block, _result(problem, block, future)
-            if stop.is_set():
-                raise KeyboardInterrupt
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _run_coded(problem: Problem, block: Block) -> Coded:
-    """Run a block; return its key and its file's content. Called in the workers."""
-    key = block.key(problem)
-    return key, encode(key, run_block(problem, block))
-
-
-def _result(problem: Problem, block: Block, future: Future[Coded]) -> Coded:
-    """Return a worker's result, or say which block failed."""
-    try:
-        return future.result()
-    except Exception as error:
-        raise RuntimeError(f"{problem.name} ({block}) failed: {error}") from error
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event; a second one interrupts at once.
-
-    Python delivers signals to its main thread only: elsewhere the event is never set.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def iterate(

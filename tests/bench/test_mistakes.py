@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bench.analysis.intervals import proportion_interval
 from bench.analysis.mistakes import directions, mistake_arms, onset
 from bench.cli import run
 from bench.errors import InputError
+from bench.experiments import Threads
 from bench.experiments import mistakes as training
 from bench.experiments.mistakes import (
     ERROR,
@@ -29,8 +30,8 @@ from bench.experiments.mistakes import (
     MEANS,
     RIGHT,
     SUM,
-    StoppedError,
     Task,
+    Trained,
     micro_batches,
     run_tasks,
 )
@@ -196,32 +197,24 @@ def test_all_diverged_runs_keep_their_budget(iris: Problem) -> None:
     assert found.loss.shape == (2, 1, len(found.examples))
 
 
-def test_training_stops_when_it_is_told_to(iris: Problem) -> None:
-    """A worker ends at the next epoch once it is asked to."""
-    stop = threading.Event()
-    stop.set()
-    with pytest.raises(StoppedError):
-        training.train(iris, short_task(RIGHT, 16, (0.1,)), stop)
-
-
 def test_tasks_are_trained_once(
     iris: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stored task is read, not trained again, and is the same."""
     task, store = short_task(ERROR, 16, (0.1, 0.2)), Store(tmp_path)
-    first = run_tasks(iris, [task], store, 2, Silent(), "first")[0]
+    first = run_tasks(iris, [task], store, Threads(2), Silent(), "first")[0]
     monkeypatch.setattr(training, "train", None)
-    again = run_tasks(iris, [task], store, 2, Silent(), "again")[0]
+    again = run_tasks(iris, [task], store, Threads(2), Silent(), "again")[0]
     np.testing.assert_array_equal(first.loss, again.loss)
 
 
 def test_damaged_result_is_told_and_trained_again(iris: Problem, tmp_path: Path) -> None:
     """A file cut short costs its training alone, and the study tells of it."""
     task, store = short_task(ERROR, 16, (0.1,)), Store(tmp_path)
-    first = run_tasks(iris, [task], store, 1, Silent(), "first")[0]
+    first = run_tasks(iris, [task], store, Threads(1), Silent(), "first")[0]
     path = store.path(task.key(iris))
     path.write_bytes(path.read_bytes()[:100])
-    again = run_tasks(iris, [task], store, 1, Silent(), "again")[0]
+    again = run_tasks(iris, [task], store, Threads(1), Silent(), "again")[0]
     np.testing.assert_array_equal(first.loss, again.loss)
     assert [path.name in warning for warning in store.warnings] == [True]
 
@@ -230,16 +223,22 @@ def test_interrupt_ends_training(
     iris: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while tasks are trained is an interruption, and not an error of the workers."""
+    begun: list[Task] = []
 
-    def interrupted(_: Problem, __: Task, stop: threading.Event) -> None:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.wait(10)
-        raise StoppedError
+    def interrupted(problem: Problem, task: Task) -> Trained:
+        begun.append(task)
+        if len(begun) == 1:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.3)
+        return trained(problem, task)
 
+    trained = training.train
     monkeypatch.setattr(training, "train", interrupted)
-    tasks = [short_task(RIGHT, size, (0.1,)) for size in (8, 16, 32)]
+    tasks = [short_task(RIGHT, size, (0.1,)) for size in (1, 2, 4, 8, 16, 32)]
+    store = Store(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run_tasks(iris, tasks, Store(tmp_path), 2, Silent(), "interrupted")
+        run_tasks(iris, tasks, store, Threads(1), Silent(), "interrupted")
+    assert len(begun) == len(list(store.root.rglob("*.npz"))) < len(tasks)
 
 
 def test_onset_is_where_all_larger_batches_diverge_too() -> None:

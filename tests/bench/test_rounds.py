@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bench import rounds as module
-from bench.experiments import plan
+from bench.experiments import Threads, plan
 from bench.experiments.progress import Silent
 from bench.experiments.store import Store
 from bench.problems import Problem, load_problem
@@ -29,7 +29,7 @@ def training(out: Path, **changes: Any) -> Training:
         "seeds": tuple(range(9)),
         "batch_sizes": problem.batch_sizes,
         "store": Store(out),
-        "workers": 2,
+        "crew": Threads(2),
         "progress": Silent(),
         **changes,
     }

@@ -20,7 +20,7 @@ from bench.analysis.evidence import Evidence
 from bench.analysis.rules import compare_rules, rule_tables
 from bench.analysis.time_to_target import extension_sides
 from bench.errors import InputError
-from bench.experiments import Block, plan, rules, run_block
+from bench.experiments import Block, Threads, plan, rules, run_block
 from bench.experiments.progress import Silent
 from bench.experiments.rules import ADAM_HALF_LIFE, rule_of
 from bench.experiments.store import Store
@@ -108,7 +108,7 @@ def training(out: Path, **changes: Any) -> Training:
         "seeds": tuple(range(5)),
         "batch_sizes": (32, N),
         "store": Store(out),
-        "workers": 2,
+        "crew": Threads(2),
         "progress": Silent(),
     }
     return Training(**options | changes)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.experiments import Block, Store, iterate, plan, run, run_block, run_blocks
+from bench.experiments import Block, Store, Threads, iterate, plan, run, run_block, run_blocks
+from bench.experiments.crew import AHEAD
 from bench.experiments.progress import Bar, Lines, Silent, reporter
 from bench.problems import load_problem
 from kernels import init_params, sample_order
@@ -26,7 +27,7 @@ BLOCKS = [
     for batch_size in (8, 32, 120)
     for block in plan.grid(IRIS, "sgd", batch_size, (0.125, 0.5), (0, 1))
 ]
-REAL = run._run_coded
+REAL = run.run_coded
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -38,7 +39,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the files of the blocks, run by one worker without interruption."""
     out = tmp_path_factory.mktemp("one-worker")
-    run_blocks(IRIS, BLOCKS, Store(out), workers=1)
+    run_blocks(IRIS, BLOCKS, Store(out), crew=Threads(1))
     return contents(out)
 
 
@@ -51,7 +52,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
         trained.append(block)
         return REAL(problem, block)
 
-    monkeypatch.setattr(run, "_run_coded", count)
+    monkeypatch.setattr(run, "run_coded", count)
     return trained
 
 
@@ -60,7 +61,7 @@ def test_any_number_of_workers_gives_the_same_bits(
     tmp_path: Path, expected: dict[str, bytes], workers: int
 ) -> None:
     """Two or three workers, and blocks in another order, write the files that one wrote."""
-    run_blocks(IRIS, BLOCKS[::-1], Store(tmp_path), workers=workers)
+    run_blocks(IRIS, BLOCKS[::-1], Store(tmp_path), crew=Threads(workers))
     assert contents(tmp_path) == expected
 
 
@@ -68,28 +69,28 @@ def test_nothing_is_run_twice(
     tmp_path: Path, expected: dict[str, bytes], counted: list[Block]
 ) -> None:
     """The same blocks again are found, not trained; more seeds train the new ones alone."""
-    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1).n_blocks == len(BLOCKS)
-    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1).n_blocks == 0
+    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(1)).n_blocks == len(BLOCKS)
+    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(1)).n_blocks == 0
     assert len(counted) == len(BLOCKS)
     more = plan.grid(IRIS, "sgd", 8, (0.125, 0.5), (0, 1, 2))
-    run_blocks(IRIS, more, Store(tmp_path), workers=1)
+    run_blocks(IRIS, more, Store(tmp_path), crew=Threads(1))
     assert [block.seed for block in counted[len(BLOCKS) :]] == [2]
     assert expected.items() <= contents(tmp_path).items()
 
 
 def test_a_block_listed_twice_is_run_once(tmp_path: Path, counted: list[Block]) -> None:
     """Equal blocks are one piece of work."""
-    run_blocks(IRIS, BLOCKS[:1] * 3, Store(tmp_path), workers=2)
+    run_blocks(IRIS, BLOCKS[:1] * 3, Store(tmp_path), crew=Threads(2))
     assert len(counted) == 1
 
 
 def test_damaged_blocks_are_run_again(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """A cut file is named, run again, and then holds the bits it had."""
-    run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1)
+    run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(1))
     path = Store(tmp_path).path(BLOCKS[0].key(IRIS))
     path.write_bytes(path.read_bytes()[:100])
     store = Store(tmp_path)
-    assert run_blocks(IRIS, BLOCKS, store, workers=1).n_blocks == 1
+    assert run_blocks(IRIS, BLOCKS, store, crew=Threads(1)).n_blocks == 1
     assert path.name in store.warnings[0]
     assert contents(tmp_path) == expected
 
@@ -103,21 +104,21 @@ import sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from dataclasses import replace
 from pathlib import Path
-from test_run import BLOCKS, IRIS, Store, run_blocks
+from test_run import BLOCKS, IRIS, Store, Threads, run_blocks
 write = Store.write
 def slow(self, key, data):
     write(self, key, data)
     print(key, flush=True)
     time.sleep(60)
 Store.write = slow
-run_blocks(IRIS, BLOCKS, Store(Path({str(tmp_path)!r})), workers=2)
+run_blocks(IRIS, BLOCKS, Store(Path({str(tmp_path)!r})), crew=Threads(2))
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     first = process.stdout.readline().strip()
     process.kill()
     process.communicate()
     assert list(contents(tmp_path)) == [f"{first}.npz"]
-    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=2).n_blocks == len(BLOCKS) - 1
+    assert run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(2)).n_blocks == len(BLOCKS) - 1
     assert contents(tmp_path) == expected
 
 
@@ -135,10 +136,10 @@ def test_interrupted_keeps_what_is_in_flight(
             time.sleep(0.3)
         return REAL(problem, block)
 
-    monkeypatch.setattr(run, "_run_coded", interrupting)
+    monkeypatch.setattr(run, "run_coded", interrupting)
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
-        run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=1)
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(1))
     assert len(started) < len(BLOCKS)
     assert len(contents(tmp_path)) == len(started)
     assert signal.getsignal(number) is before
@@ -150,9 +151,46 @@ def test_a_failing_block_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def failing(*_):
         raise MemoryError("no memory left")
 
-    monkeypatch.setattr(run, "_run_coded", failing)
+    monkeypatch.setattr(run, "run_coded", failing)
     with pytest.raises(RuntimeError, match=r"iris \(sgd, batch size 8, seed 0, .*no memory left"):
-        run_blocks(IRIS, BLOCKS[:1], Store(tmp_path), workers=2)
+        run_blocks(IRIS, BLOCKS[:1], Store(tmp_path), crew=Threads(2))
+
+
+def test_a_failing_block_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks in work beside the one that fails are finished and written; no other is begun."""
+    begun, fails = [], threading.Event()
+
+    def failing(problem, block):
+        begun.append(block)
+        if len(begun) == 1:
+            fails.wait(10)
+            raise MemoryError("no memory left")
+        fails.set()
+        time.sleep(0.3)
+        return REAL(problem, block)
+
+    monkeypatch.setattr(run, "run_coded", failing)
+    with pytest.raises(RuntimeError, match=r"\(sgd, batch size .*no memory left"):
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(2))
+    assert len(contents(tmp_path)) == len(begun) - 1 < len(BLOCKS) - 1
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two of Ctrl-C the main thread is free while a block still runs."""
+    goes_on = threading.Event()
+
+    def endless(problem, block):
+        for _ in range(2):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.1)
+        assert goes_on.wait(30)
+        return REAL(problem, block)
+
+    monkeypatch.setattr(run, "run_coded", endless)
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks(IRIS, BLOCKS[:1], Store(tmp_path), crew=Threads(1))
+    assert not goes_on.is_set()
+    goes_on.set()
 
 
 def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +201,7 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="No space left"):
-        run_blocks(IRIS, BLOCKS, Store(tmp_path), workers=2)
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), crew=Threads(2))
 
 
 def test_few_results_wait_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +218,9 @@ def test_few_results_wait_to_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         trained.append(work)
         return f"{len(trained):064}", b""
 
-    monkeypatch.setattr(run, "_run_coded", instant)
-    run_blocks(IRIS, BLOCKS, Slow(tmp_path), workers=1)
-    assert max(ahead) <= 1 + run.AHEAD
+    monkeypatch.setattr(run, "run_coded", instant)
+    run_blocks(IRIS, BLOCKS, Slow(tmp_path), crew=Threads(1))
+    assert max(ahead) <= 1 + AHEAD
 
 
 def test_a_run_can_be_done_again_in_a_few_lines_of_numpy() -> None:
@@ -249,7 +287,7 @@ def test_dead_networks_are_seen() -> None:
 def test_results_come_in_the_order_of_the_blocks(tmp_path: Path) -> None:
     """`iterate` gives every block its own result."""
     store = Store(tmp_path)
-    run_blocks(IRIS, BLOCKS, store, workers=2)
+    run_blocks(IRIS, BLOCKS, store, crew=Threads(2))
     for block, result in iterate(IRIS, BLOCKS, store):
         np.testing.assert_array_equal(result.loss, run_block(IRIS, block).loss)
 
@@ -259,7 +297,7 @@ def test_a_log_gets_few_plain_lines(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="ascii") as log:
         progress = reporter(log)
         assert isinstance(progress, Lines)
-        run_blocks(IRIS, BLOCKS, Store(tmp_path), 1, progress, "coarse rates")
+        run_blocks(IRIS, BLOCKS, Store(tmp_path), Threads(1), progress, "coarse rates")
         progress.say("ηταβ")
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[0].startswith(f"coarse rates: {len(BLOCKS)} blocks in ")
@@ -288,7 +326,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     terminal = Terminal()
     progress = reporter(terminal)
     assert isinstance(progress, Bar)
-    run_blocks(IRIS, BLOCKS, Store(tmp_path), 1, progress, "coarse rates")
+    run_blocks(IRIS, BLOCKS, Store(tmp_path), Threads(1), progress, "coarse rates")
     progress.say("Writing [the report].")
     assert f"coarse rates ({len(BLOCKS)} blocks)" in terminal.getvalue()
     assert terminal.getvalue().endswith("Writing [the report].\n")
@@ -301,7 +339,7 @@ def test_nothing_to_do_is_silent(tmp_path: Path) -> None:
         def start(self, *_):
             raise AssertionError
 
-    run_blocks(IRIS, [], Store(tmp_path), 1, Loud())
+    run_blocks(IRIS, [], Store(tmp_path), Threads(1), Loud())
 
 
 class Told(Silent):

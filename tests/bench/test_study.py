@@ -24,7 +24,7 @@ import bench
 from bench import report, stages, view
 from bench import study as module
 from bench.errors import InputError
-from bench.experiments import Block, plan, run
+from bench.experiments import Block, Threads, plan, run
 from bench.experiments.progress import Silent
 from bench.experiments.store import Store
 from bench.options import Options, arms
@@ -334,7 +334,7 @@ def test_prune_keeps_what_the_study_uses(tmp_path: Path, trained: list[Block]) -
 
 def small_training(tmp_path: Path, problem: Problem, *batch_sizes: int) -> Training:
     """Return a training of two seeds, none of it done."""
-    return Training(problem, "sgd", (0, 1), batch_sizes, Store(tmp_path), 1, Silent())
+    return Training(problem, "sgd", (0, 1), batch_sizes, Store(tmp_path), Threads(1), Silent())
 
 
 def test_windows_widen_until_a_rate_fails(tmp_path: Path) -> None:

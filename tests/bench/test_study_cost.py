@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.experiments import Block, Store, run_blocks
+from bench.experiments import Block, Store, Threads, run_blocks
 from bench.experiments.progress import Reporter
 from bench.problems import load_problem
 from bench.speed import study_cost
@@ -21,7 +21,7 @@ def small_study(name: str, *, progress: Reporter, out: Path, workers: int, seeds
     """Stand for a study: a sentence, and one block."""
     assert (name, seeds) == ("iris", None)
     progress.say("Thinking.")
-    run_blocks(IRIS, [BLOCK], Store(out), workers, progress)
+    run_blocks(IRIS, [BLOCK], Store(out), Threads(workers), progress)
 
 
 def test_the_arithmetic_of_all_runs_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

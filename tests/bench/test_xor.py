@@ -22,7 +22,7 @@ from bench.analysis.xor import (
     reporting,
     success_row,
 )
-from bench.experiments import Block, BlockResult, plan, role
+from bench.experiments import Block, BlockResult, Threads, plan, role
 from bench.experiments.progress import Silent
 from bench.experiments.store import Store
 from bench.populations import train_variants
@@ -213,7 +213,7 @@ def small_training(folder, **changes):
     """A training of the XOR study with 16 networks a block and 100 updates, none of it done."""
     small = {"population": 16, "updates_budget": 100}
     problem = replace(load_problem("xor"), **small | changes)
-    return Training(problem, "sgd", tuple(range(6)), (4,), Store(folder), 2, Silent())
+    return Training(problem, "sgd", tuple(range(6)), (4,), Store(folder), Threads(2), Silent())
 
 
 def test_failed_networks_are_trained_for_longer(tmp_path):
