@@ -18,7 +18,8 @@ import pandas as pd
 from bench import report, view
 from bench.analysis.across import Results
 from bench.analysis.time_to_target import base_batch_size
-from bench.errors import InputError
+from bench.errors import InputError, StoppedError
+from bench.experiments.cluster import serving
 from bench.experiments.progress import Reporter, reporter
 from bench.experiments.store import Store, unwritable
 from bench.options import Options
@@ -140,15 +141,19 @@ def study_all(
     settings = check(options, problems, progress)
     done: dict[str, Study] = {}
     failed: dict[str, str] = {}
-    for place, name in enumerate(problems, start=1):
-        progress.say(f"Problem {place} of {len(problems)}: {name}.")
-        try:
-            done[name] = run_study(name, progress=progress, **options | {"compare_rules": True})
-        except Exception as error:
-            failed[name] = " ".join(f"{error}".split()) or type(error).__name__
-            progress.say(f"{name} has failed, the others go on: {failed[name]}")
-            continue
-        finished(done[name])
+    with serving(settings.scheduler, settings.n_workers) as scheduler:
+        options |= {"compare_rules": True, "scheduler": scheduler}
+        for place, name in enumerate(problems, start=1):
+            progress.say(f"Problem {place} of {len(problems)}: {name}.")
+            try:
+                done[name] = run_study(name, progress=progress, **options)
+            except StoppedError:
+                raise
+            except Exception as error:
+                failed[name] = " ".join(f"{error}".split()) or type(error).__name__
+                progress.say(f"{name} has failed, the others go on: {failed[name]}")
+                continue
+            finished(done[name])
     if not done:
         raise RuntimeError(next(iter(failed.values()), "no problem was named"))
     progress.say("Comparing the problems.")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.errors import InputError
+from bench.errors import InputError, StoppedError
 
 if TYPE_CHECKING:
     from bench.speed.compare.comparison import Comparison
@@ -121,6 +121,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
 @table_options
 @click.option("--dry-run", is_flag=True, help="Tell what was understood and planned, and stop.")
 @click.option("--workers", type=int, metavar="N", help="Threads; results do not depend on it.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster trains, or local: processes.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder. [results]")
 def study(subject: str, dry_run: bool, **options: Any) -> None:
     """Measure which batch size and learning rate to use for NAME or FILE.
@@ -346,6 +347,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
+    except StoppedError as error:
+        print(f"batchbench: {error}", file=sys.stderr)
+        return FAILURE
     except SystemExit:  # click's way where the reader of a pipe has gone: `batchbench walk | head`
         return 0
     except Exception as error:

@@ -40,6 +40,7 @@ from bench.analysis.stability import add_failures
 from bench.analysis.time_to_target import MIDDLE, pick_table
 from bench.errors import InputError
 from bench.experiments import BlockResult, Threads, plan, run_block
+from bench.experiments.cluster import hired
 from bench.experiments.mistakes import (
     ERROR,
     LEFTOVER,
@@ -73,7 +74,7 @@ XOR_SEEDS = 8  # times as many as of the data: 2-2-1 networks learn XOR seldom
 RUNS, PARAMETERS = 256, 2**17
 PROBED = 200  # updates by which the time that training takes is foreseen
 FEW_SEEDS = 6  # fewer bound a median on neither side
-OPTIONS = ("seeds", "batch_sizes", "workers", "out")
+OPTIONS = ("seeds", "batch_sizes", "workers", "scheduler", "out")
 
 Done = list[tuple[Task, Trained]]
 Pair = tuple[str, int]
@@ -382,7 +383,7 @@ def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> Mista
     progress
         Told how far it is; None for a bar or plain lines on standard error.
     **options
-        `seeds`, `batch_sizes`, `workers` and `out` of `Options`.
+        `seeds`, `batch_sizes`, `workers`, `scheduler` and `out` of `Options`.
 
     Returns
     -------
@@ -399,9 +400,10 @@ def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> Mista
     trainings = prepare(settings, progress or reporter())
     right = trainings.right
     compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
-    seconds = duration(seconds_needed(trainings))
-    right.progress.say(f"Training takes about {seconds} on {cores(right)}, if none is done.")
-    train(trainings)
+    with hired(settings.scheduler, settings.n_workers, right.progress) as right.crew:
+        seconds = duration(seconds_needed(trainings))
+        right.progress.say(f"Training takes about {seconds} on {cores(right)}, if none is done.")
+        train(trainings)
     mistakes = analyse(trainings)
     right.progress.say("Writing the report.")
     return publish(trainings, mistakes, settings)

@@ -21,7 +21,7 @@ from kernels.updates import RULES
 
 BatchSize = int | Literal["full"]
 
-NOT_STORED = ("workers", "out", "save_model")  # results do not depend on them
+NOT_STORED = ("workers", "scheduler", "out", "save_model")  # results do not depend on them
 UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 SEEDS = 48
 TABLE_BUDGET = 60.0  # seconds that the study of an own table may take, unless told otherwise
@@ -65,6 +65,9 @@ class Options:
         How an own table is read; its fields are given as options of the study.
     workers
         Threads; None for one a core. Results do not depend on it.
+    scheduler
+        Address of a Dask scheduler, whose workers train in place of threads here; "local" for one
+        of `workers` processes on this machine. Results do not depend on it.
     out
         Output folder: the study in out/NAME, results of blocks in out/.blocks, nothing elsewhere.
 
@@ -88,6 +91,7 @@ class Options:
     save_model: str | Path | None = None
     table: TableOptions | None = None
     workers: int | None = None
+    scheduler: str | None = None
     out: str | Path = "results"
 
     def __post_init__(self) -> None:
@@ -98,6 +102,8 @@ class Options:
             put("workers", _whole("workers", self.workers, 1, "threads that train"))
         if not isinstance(self.compare_rules, bool):
             raise InputError(f"compare_rules must be True or False, got {self.compare_rules!r}")
+        if self.scheduler is not None and not str(self.scheduler).strip():
+            raise InputError("scheduler must be an address such as tcp://10.0.0.1:8786, or local")
         if self.rule not in RULES:
             raise InputError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         if self.batch_sizes is not None:

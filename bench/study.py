@@ -20,6 +20,7 @@ from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.experiments import Threads, plan
+from bench.experiments.cluster import hired
 from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels, run_block
 from bench.experiments.store import Store, unwritable, used_keys
@@ -104,13 +105,14 @@ def study(
     n_rounds = settings.rounds or rounds_of(before)
 
     clock.leave_out(compile_once(training))
-    find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
-    seconds = timed_before(training, before, "seconds.csv")
-    seconds = timed(training, settings.step_cost) if seconds is None else seconds
-    clock.leave_out(seconds.attrs.get("start_seconds", {}).get(OURS, 0.0))
-    powers = timed_powers(training, settings, before)
-    done = train(training, settings, clock, n_rounds)
-    populations = train_variants(training, settings.learning_rates)
+    with hired(settings.scheduler, settings.n_workers, training.progress) as training.crew:
+        find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
+        seconds = timed_before(training, before, "seconds.csv")
+        seconds = timed(training, settings.step_cost) if seconds is None else seconds
+        clock.leave_out(seconds.attrs.get("start_seconds", {}).get(OURS, 0.0))
+        powers = timed_powers(training, settings, before)
+        done = train(training, settings, clock, n_rounds)
+        populations = train_variants(training, settings.learning_rates)
     outcomes = [one.outcomes() for one in training.all_rules()]
     evidence = analyse(
         training.problem,

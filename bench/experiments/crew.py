@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import sleep
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -51,6 +52,8 @@ class Job:
         What all of them share.
     items
         In the order in which they are begun.
+    kinds
+        Some of them: what is compiled for these serves all.
     do
         Does one: a function of a module, as clusters send it by name.
     compile_for
@@ -59,6 +62,7 @@ class Job:
 
     problem: Problem
     items: Sequence[Any]
+    kinds: Sequence[Any]
     do: Callable[[Problem, Any], Coded]
     compile_for: Callable[[Problem, Sequence[Any], Reporter], object]
 
@@ -154,6 +158,8 @@ class Crew(ABC):
                     self.hand_out(desk)
                 if not desk.running and (ending or not desk.waiting):
                     break
+                if not desk.running:  # a cluster may have lost all of its workers
+                    sleep(POLL_SECONDS)
                 done, _ = wait(desk.running, POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
                     items = desk.running.pop(future)
@@ -191,7 +197,7 @@ class Threads(Crew):
 
     def prepare(self, job: Job, progress: Reporter) -> None:
         """Compile what the threads are to run."""
-        job.compile_for(job.problem, job.items, progress)
+        job.compile_for(job.problem, job.kinds, progress)
 
     def hand_out(self, desk: Desk) -> None:
         """Keep each thread busy, and a few items ready."""

@@ -318,7 +318,7 @@ def run_tasks(
         return [found[task] for task in tasks]
     missing.sort(key=lambda task: task.work(problem), reverse=True)
     total = sum(task.work(problem) for task in missing)
-    job = Job(problem, missing, train_coded, nothing_to_compile)
+    job = Job(problem, missing, (), train_coded, nothing_to_compile)
     crew.prepare(job, progress)
     with stage(progress, name, len(missing), total), closing(crew.results(job)) as results:
         for task, (key, data) in results:

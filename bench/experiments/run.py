@@ -131,7 +131,8 @@ def run_blocks(
     missing.sort(key=lambda block: block.work(problem), reverse=True)
     work = sum(block.work(problem) for block in missing)
     progress = progress or Silent()
-    job = Job(problem, missing, run_coded, compile_blocks)
+    kinds = tuple({block.batch_size: block for block in missing}.values())
+    job = Job(problem, missing, kinds, run_coded, compile_blocks)
     crew.prepare(job, progress)
     began = perf_counter()
     with (
@@ -169,8 +170,7 @@ def compile_kernels(
     missing = {code: size for code, size in missing.items() if code not in _compiled}
     if not missing:
         return 0.0
-    names = ("X_train", "y_train", "X_test", "y_test")
-    part = replace(problem, **{name: getattr(problem, name)[:few] for name in names})
+    part = few_samples(problem)
     began = perf_counter()
     notice = threading.Timer(TOLD_SECONDS, progress.say, [COMPILING])
     notice.start()
@@ -184,6 +184,12 @@ def compile_kernels(
     if seconds > TOLD_SECONDS:
         progress.say(f"Kernels were compiled in {seconds:.0f} s, and are kept for the next time.")
     return seconds
+
+
+def few_samples(problem: Problem) -> Problem:
+    """Return the problem with its first samples alone: all code that trains it trains them."""
+    names = ("X_train", "y_train", "X_test", "y_test")
+    return replace(problem, **{name: getattr(problem, name)[:FEW] for name in names})
 
 
 def _code(problem: Problem, rule: str, batch_size: int) -> Code:
