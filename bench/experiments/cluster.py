@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -96,19 +97,37 @@ def serving(scheduler: str | None, size: int) -> Iterator[str | None]:
     if scheduler != LOCAL:
         yield scheduler
         return
-    local = _distributed().LocalCluster(
-        n_workers=size,
-        threads_per_worker=1,
-        memory_limit=None,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
-    )
+    distributed = _distributed()
+    with _deaf_to_interrupts():
+        local = distributed.LocalCluster(
+            n_workers=size,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
     _quiet()
     try:
         yield local.scheduler_address
     finally:
         with suppress(TimeoutError):
             local.close(timeout=CLOSE_SECONDS)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C, which reaches all of a terminal's.
+
+    The study alone answers it, and ends them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Cluster(Crew):
