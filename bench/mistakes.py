@@ -40,7 +40,7 @@ from bench.analysis.stability import add_failures
 from bench.analysis.time_to_target import MIDDLE, pick_table
 from bench.errors import InputError
 from bench.experiments import BlockResult, Threads, plan, run_block
-from bench.experiments.cluster import hired
+from bench.experiments.cluster import foreseen, hired
 from bench.experiments.mistakes import (
     ERROR,
     LEFTOVER,
@@ -411,8 +411,10 @@ def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> Mista
 
 def dry_run(**options: Any) -> str:
     """Return the plan and how long it takes, as text; parameters and errors of `study_mistakes`."""
-    trainings = prepare(checked(options), Silent())
+    settings = checked(options)
+    trainings = prepare(settings, Silent())
     right, xor = trainings.right, trainings.xor
+    right.crew = foreseen(settings.scheduler, settings.n_workers, right.progress)
     compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
     seconds = duration(seconds_needed(trainings))
     sizes = ", ".join(map(str, right.batch_sizes))

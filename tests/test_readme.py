@@ -54,6 +54,10 @@ SMALLER = {
         "batchbench study notes --seeds 2 --batch-sizes full --learning-rates 0.1"
     ),
     "batchbench study xor": "batchbench study xor --dry-run",
+    "batchbench study digits --scheduler local": (
+        "batchbench study digits --seeds 3 --batch-sizes 64,full --learning-rates 0.1 "
+        "--scheduler local"
+    ),
     "batchbench study mistakes": "batchbench study mistakes --seeds 3 --batch-sizes 1,32",
     "batchbench study all": "batchbench study all --dry-run",  # test_all.py runs it
     "batchbench peers": "batchbench peers --case xor --batch-sizes 4 --programs NumPy --rounds 1",

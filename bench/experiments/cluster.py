@@ -85,6 +85,21 @@ def hired(scheduler: str | None, size: int, progress: Reporter) -> Iterator[Crew
             cluster.close()
 
 
+def foreseen(scheduler: str | None, size: int, progress: Reporter) -> Crew:
+    """Return the crew that `hired` with the same arguments would let work, which does nothing.
+
+    Raises
+    ------
+    InputError
+        As of `hired`.
+    """
+    if scheduler is None or scheduler == LOCAL:
+        return Threads(size)
+    cluster = Cluster(scheduler, progress)
+    cluster.close()
+    return cluster
+
+
 @contextmanager
 def serving(scheduler: str | None, size: int) -> Iterator[str | None]:
     """Give the address of a scheduler: of a cluster started here where `LOCAL` is asked for.
@@ -150,7 +165,7 @@ class Cluster(Crew):
         self.address, self._progress = address, progress
         self._client = _connect(address)
         self._pool: Any = None
-        self._threads: dict[str, int] = {}  # of each worker that is there
+        self._threads: dict[str, int] = self._client.nthreads()  # of each worker that is there
         self._ready: set[str] = set()
         self._unfit: dict[str, str] = {}  # workers that are left out, and why
         self._asked: dict[Future[str], str] = {}
@@ -161,8 +176,9 @@ class Cluster(Crew):
 
     @property
     def size(self) -> int:
-        """Number of threads of the workers that are ready; 1 where none is yet."""
-        return sum(n for address, n in self._threads.items() if address in self._ready) or 1
+        """Number of threads of the workers that are ready, where none is yet of all; at least 1."""
+        counted = self._ready or set(self._threads)
+        return sum(n for address, n in self._threads.items() if address in counted) or 1
 
     def close(self) -> None:
         """Leave the cluster; its workers stay."""
