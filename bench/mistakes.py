@@ -40,7 +40,7 @@ from bench.analysis.stability import add_failures
 from bench.analysis.time_to_target import MIDDLE, pick_table
 from bench.errors import InputError
 from bench.experiments import BlockResult, Threads, plan, run_block
-from bench.experiments.cluster import foreseen, hired
+from bench.experiments.cluster import crew_to_be, hired
 from bench.experiments.mistakes import (
     ERROR,
     LEFTOVER,
@@ -414,7 +414,7 @@ def dry_run(**options: Any) -> str:
     settings = checked(options)
     trainings = prepare(settings, Silent())
     right, xor = trainings.right, trainings.xor
-    right.crew = foreseen(settings.scheduler, settings.n_workers, right.progress)
+    right.crew = crew_to_be(settings.scheduler, settings.n_workers, right.progress)
     compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
     seconds = duration(seconds_needed(trainings))
     sizes = ", ".join(map(str, right.batch_sizes))

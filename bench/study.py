@@ -20,7 +20,7 @@ from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.experiments import Threads, plan
-from bench.experiments.cluster import foreseen, hired
+from bench.experiments.cluster import crew_to_be, hired
 from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels, run_block
 from bench.experiments.store import Store, unwritable, used_keys
@@ -143,7 +143,7 @@ def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str
         return mistakes.dry_run(**options)
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     training = prepare(problem, settings, Silent())
-    training.crew = foreseen(settings.scheduler, settings.n_workers, training.progress)
+    training.crew = crew_to_be(settings.scheduler, settings.n_workers, training.progress)
     subject, rates = training.problem, settings.learning_rates
     compile_kernels(subject, training.rule, training.batch_sizes, training.progress)
     probe = plan.pilot(subject, training.rule, rates or plan.coarse_rates(training.rule))[0]

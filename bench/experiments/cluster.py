@@ -85,7 +85,7 @@ def hired(scheduler: str | None, size: int, progress: Reporter) -> Iterator[Crew
             cluster.close()
 
 
-def foreseen(scheduler: str | None, size: int, progress: Reporter) -> Crew:
+def crew_to_be(scheduler: str | None, size: int, progress: Reporter) -> Crew:
     """Return the crew that `hired` with the same arguments would let work, which does nothing.
 
     Raises
