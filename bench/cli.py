@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench import process_end
 from bench.errors import InputError, StoppedError
+from bench.process_end import INTERRUPTED
 
 if TYPE_CHECKING:
     from bench.speed.compare.comparison import Comparison
     from bench.study import Study
 
 DEBUG = "BATCHBENCH_DEBUG"
-FOUND, BAD_INPUT, FAILURE, INTERRUPTED = 1, 2, 3, 130
+FOUND, BAD_INPUT, FAILURE = 1, 2, 3
 # What a stream cannot write, in its place: a terminal may know ASCII alone
 PLAIN = {"×": "x", "µ": "u", "−": "-", "–": "-", "—": "-", "…": "...", "≤": "<=", "≥": ">="}
 
@@ -334,7 +336,7 @@ def plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command; return its exit code. Whoever calls it tells of an interruption."""
     try:
         done = cli.main(arguments, prog_name="batchbench", standalone_mode=False)
     except (InputError, click.ClickException) as error:
@@ -342,10 +344,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print(f"batchbench: {' '.join(text.split())}", file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
-        print(
-            "batchbench: interrupted; a study goes on from here by the same command",
-            file=sys.stderr,
-        )
         return INTERRUPTED
     except StoppedError as error:
         print(f"batchbench: {error}", file=sys.stderr)
@@ -353,6 +351,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # click's way where the reader of a pipe has gone: `batchbench walk | head`
         return 0
     except Exception as error:
+        if process_end.asked():  # a library made something else of KeyboardInterrupt
+            return INTERRUPTED
         if os.environ.get(DEBUG):
             traceback.print_exc()
         what = " ".join(str(error).split())
@@ -367,8 +367,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the command, and exit with its code; streams that know ASCII alone do not fail."""
+    process_end.open_closed_streams()
     codecs.register_error("plainly", plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="plainly")
-    sys.exit(run())
+    code = run()
+    if code == INTERRUPTED:
+        process_end.end()
+    sys.exit(process_end.close_streams(code))

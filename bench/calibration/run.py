@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,7 +162,8 @@ def _in_processes(
         asked_to_stop() as stop,
         ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool,
     ):
-        running = {pool.submit(simulate, task): task for task in islice(waiting, 2 * workers)}
+        with _signals_held():  # which the processes that start now inherit
+            running = {pool.submit(simulate, task): task for task in islice(waiting, 2 * workers)}
         while running and not stop.is_set():
             done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
@@ -174,10 +177,31 @@ def _in_processes(
     return found
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Put off Ctrl-C, where the system can: it is for this process alone to handle."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and one thread to each process."""
+    """Leave Ctrl-C to the parent, and one thread to each process; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def coverage_row(name: str, size: int, bounds: Floats) -> dict[str, Any]:

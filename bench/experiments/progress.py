@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import Protocol, TextIO
 
@@ -54,9 +54,11 @@ class Lines:
         self._began = 0.0
 
     def say(self, message: str) -> None:
-        """Print the sentence, in the stream's encoding."""
+        """Print the sentence, in the stream's encoding; what nobody can read is no failure."""
         encoding = self.stream.encoding or "ascii"
-        print(message.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True)
+        with suppress(OSError):
+            plain = message.encode(encoding, "replace").decode(encoding)
+            print(plain, file=self.stream, flush=True)
 
     def start(self, stage: str, n_blocks: int, work: float) -> None:  # noqa: ARG002
         """Remember the stage."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.speed.cases import LANES
+from bench.speed.process import end_with_parent
 from kernels import Network, forward, init_params, loss_and_gradient, train
 from kernels.jit import CACHE_FOLDER
 from kernels.layout import CHUNK
@@ -69,8 +70,16 @@ def single_meanwhile(*what: str) -> Iterator[None]:
         "training" for training alone; nothing for all public functions.
     """
     command = [sys.executable, "-m", "bench.speed.warm_up", *what]
-    with subprocess.Popen(command, cwd=ROOT) as other:
-        yield
+    # Its own session: Ctrl-C is ours to handle
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True
+    ) as other:
+        try:
+            yield
+        except BaseException:
+            other.kill()
+            raise
+        other.wait()
     if other.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with exit code {other.returncode}")
 
@@ -81,4 +90,5 @@ def nothing_compiled() -> bool:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     {"": compile_single, "training": compile_training}["".join(sys.argv[1:])]()
