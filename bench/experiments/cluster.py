@@ -171,6 +171,7 @@ class Cluster(Crew):
         self._asked: dict[Future[str], str] = {}
         self._data: dict[str, Any] = {}  # problems that lie on the cluster, by content
         self._looked = 0.0
+        self._waiting = False  # for a worker, and told so
         self._speed = 0.0  # work a second of one thread; 0: not known yet
         self._left = 0.0  # work that waits
 
@@ -185,7 +186,7 @@ class Cluster(Crew):
         with suppress(OSError, RuntimeError, TimeoutError):
             self._client.close(timeout=CLOSE_SECONDS)
 
-    def prepare(self, job: Job, progress: Reporter) -> None:
+    def prepare(self, job: Job, progress: Reporter) -> None:  # noqa: ARG002
         """Wait for workers, and let each compile what the job needs.
 
         Raises
@@ -198,15 +199,12 @@ class Cluster(Crew):
         self._ready.clear()
         self._pool = self._client.get_executor(pure=False)
         self._looked = -LOOK_SECONDS
-        waited = False
         self._look(job)
         while self._asked or not self._ready:
             if not self._asked:
-                if self._unfit:
+                if self._unfit.keys() & self._threads.keys():
                     raise self._nobody()
-                if not waited:
-                    progress.say(f"No worker has joined {self.address} yet: waiting for the first.")
-                waited = True
+                self._tell_of_waiting()
                 sleep(POLL_SECONDS)
             wait(self._asked, POLL_SECONDS, FIRST_COMPLETED)
             self._look(job)
@@ -224,6 +222,7 @@ class Cluster(Crew):
         """Keep each thread busy, and some groups of items ready."""
         self._look(desk.job)
         if not self._ready:
+            self._tell_of_waiting()
             return
         others = set(self._threads) - self._ready
         most = self.size + max(AHEAD, self.size // 4)
@@ -306,6 +305,12 @@ class Cluster(Crew):
         for future in [f for f in self._asked if f.done()]:
             self._hear(self._asked.pop(future), future)
 
+    def _tell_of_waiting(self) -> None:
+        """Tell, once, that there is nobody to work."""
+        if not self._waiting:
+            self._progress.say(f"No worker at {self.address}: waiting for one to join.")
+        self._waiting = True
+
     def _ask(self, address: str, job: Job) -> None:
         """Ask a worker who it is, and to compile what the job needs."""
         few = replace(few_samples(job.problem), table=None)
@@ -325,6 +330,7 @@ class Cluster(Crew):
             why = " ".join(f"{type(error).__name__}: {error}".split())
         if not why:
             self._ready.add(address)
+            self._waiting = False
             return
         self._unfit[address] = why
         self._progress.say(f"Worker {address} is left out: {why}.")

@@ -270,8 +270,10 @@ def test_a_scheduler_that_goes_away(tmp_path: Path, expected: dict[str, bytes]) 
     assert contents(tmp_path / "out") == expected
 
 
-def test_workers_may_come_last(tmp_path: Path, expected: dict[str, bytes]) -> None:
-    """Where no worker is there yet the study says so, waits, and begins with the first."""
+def test_workers_may_come_last_and_leave_together(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    """Where no worker is there, at first or with all data lost, the study says so and waits."""
     service = Service(tmp_path, 0)
 
     class Impatient(Told):
@@ -279,14 +281,20 @@ def test_workers_may_come_last(tmp_path: Path, expected: dict[str, bytes]) -> No
             super().say(message)
             service.workers.append(service.worker())
 
-    told = Impatient()
+    def kill_the_only_one(n_done: int) -> None:
+        if n_done == 2:
+            service.workers[0].kill()
+            service.workers[0].wait()
+
+    told = Impatient(kill_the_only_one)
     try:
         with cluster.hired(service.address, 1, told) as crew:
-            run_blocks(IRIS, BLOCKS[:2], Store(tmp_path / "out"), crew, told)
+            run_blocks(IRIS, BLOCKS, Store(tmp_path / "out"), crew, told)
     finally:
         service.stop()
-    assert "waiting for the first" in told.said[0]
-    assert contents(tmp_path / "out").items() <= expected.items()
+    assert len(told.said) == len(service.workers) == 2
+    assert "waiting for one to join" in told.said[0]
+    assert contents(tmp_path / "out") == expected
 
 
 def test_a_cluster_on_this_machine(
