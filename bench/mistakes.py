@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import kernels
-from bench import report, view
+from bench import block_list, report, view
 from bench.analysis.arms import Arm
 from bench.analysis.claims.mistakes import mistake_claims
 from bench.analysis.mistakes import (
@@ -93,6 +93,7 @@ RUNS_SCHEMA = pa.schema(
         ("loss", NUMBER),
         ("accuracy", NUMBER),
         ("diverged", pa.bool_()),
+        ("block", block_list.KEY),
     ]
 )
 
@@ -435,7 +436,11 @@ def publish(trainings: Trainings, mistakes: Mistakes, settings: Options) -> Mist
     store = trainings.right.store
     folder = store.new_view(NAME)
     record = study_record(trainings, mistakes, settings)
+    tasks = [(trainings.problem, task) for task, _ in trainings.done]
+    tasks += [(trainings.xor, task) for task, _ in trainings.xor_done]
     try:
+        digest = block_list.write(folder, block_list.task_rows(trainings.right, tasks))
+        record["blocks_sha256"] = digest
         footer = {"study": record["id"]}
         view.write_parquet(folder / "runs.parquet", RUNS_SCHEMA, run_tables(trainings), footer)
         summary_table(mistakes).to_csv(folder / "summary.csv", index=False)
@@ -492,16 +497,24 @@ def run_tables(trainings: Trainings) -> Iterator[pa.Table]:
     for block, result in trainings.right.results():
         seeds, points = (block.seed,), tuple(result.examples.tolist())
         task = Task(RIGHT, block.batch_size, seeds, block.learning_rates, block.epochs, points)
-        yield run_rows(problem, task, result, diverged_runs(problem, result))
+        key = block.key(problem)
+        yield run_rows(problem, task, key, result, diverged_runs(problem, result))
     for subject, done in ((problem, trainings.done), (trainings.xor, trainings.xor_done)):
         for task, trained in done:
-            yield run_rows(subject, task, trained, trained.diverged)
+            yield run_rows(subject, task, task.key(subject), trained, trained.diverged)
 
 
 def run_rows(
-    problem: Problem, task: Task, result: BlockResult | Trained, diverged: NDArray[np.bool_]
+    problem: Problem,
+    task: Task,
+    key: str,
+    result: BlockResult | Trained,
+    diverged: NDArray[np.bool_],
 ) -> pa.Table:
-    """Return the rows of a task's runs, (seeds, rates); `diverged` is what befell each."""
+    """Return the rows of a task's runs, (seeds, rates); `diverged` is what befell each.
+
+    `key` is that of the file which holds them.
+    """
     n_runs, n_points = diverged.size, len(result.examples)
     seeds = np.repeat(task.seeds, len(task.learning_rates))
 
@@ -520,6 +533,7 @@ def run_rows(
         "loss": result.loss.ravel(),
         "accuracy": result.score.ravel(),
         "diverged": per_run(diverged.ravel()),
+        "block": block_list.repeated(key, n_runs * n_points),
     }
     return pa.Table.from_pydict(columns, schema=RUNS_SCHEMA)
 

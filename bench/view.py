@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import kernels
+from bench import block_list
 from bench.analysis.evidence import Evidence
 from bench.analysis.outcomes import CAUSES
 from bench.errors import InputError
@@ -70,6 +71,7 @@ NETWORKS = pa.schema(
         ("success", FLAG),
         ("cause", TEXT),
         *OUTCOME,
+        ("block", block_list.KEY),
     ]
 )
 
@@ -78,6 +80,7 @@ COUNTS = pa.schema(
         ("variant", TEXT),
         *(field for field in ARM if field[0] != "network"),
         *((name, pa.int64()) for name in ("n", "solved", *CAUSES)),
+        ("block", block_list.KEY),
     ]
 )
 
@@ -86,7 +89,8 @@ def runs_schema(score: str) -> pa.Schema:
     """Return the columns of runs.parquet; `score` is "accuracy" or "rmse"."""
     counts = [("examples", pa.int64()), ("updates", pa.int64())]
     numbers = ("loss", score, "test_loss", f"test_{score}")
-    return pa.schema([*ARM, *counts, *((name, pa.float64()) for name in numbers), *OUTCOME])
+    floats = [(name, pa.float64()) for name in numbers]
+    return pa.schema([*ARM, *counts, *floats, *OUTCOME, ("block", block_list.KEY)])
 
 
 def write(
@@ -110,13 +114,16 @@ def write(
         The options of the study.
     """
     record = study_record(training, populations, evidence, settings)
+    others = (*training.by_rule.values(), *(populations.trainings if populations else ()))
+    digest = block_list.write(folder, block_list.block_rows(training, others))
+    record["blocks_sha256"] = digest
     footer = {"study": record["id"]}
     score = "accuracy" if training.problem.network.is_classifier else "rmse"
     write_parquet(folder / "runs.parquet", runs_schema(score), all_run_rows(training), footer)
     if populations:
         networks = network_rows(training, populations)
         write_parquet(folder / "networks.parquet", NETWORKS, networks, footer)
-        counts = [pa.Table.from_pandas(populations.runs.counts, COUNTS)]
+        counts = count_rows(training, populations)
         write_parquet(folder / "counts.parquet", COUNTS, counts, footer)
     write_summary(folder / "summary.csv", evidence.summary)
     evidence.seconds.to_csv(folder / "seconds.csv", index=False)
@@ -228,18 +235,20 @@ def facts(record: Mapping[str, Any]) -> dict[str, str]:
         f"{about['cores']} cores, {about['system']}",
         "Versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
         "Kernels": record["inputs"]["kernels"],
-        "Blocks": f"{len(record['blocks']):,}",
+        "Blocks": block_list.told(len(record["blocks"]), record["blocks_sha256"]),
         "Study": record["id"],
     }
 
 
-def run_rows(block: Block, result: BlockResult, outcomes: pd.DataFrame, score: str) -> pa.Table:
+def run_rows(
+    key: str, block: Block, result: BlockResult, outcomes: pd.DataFrame, score: str
+) -> pa.Table:
     """Return the rows of runs.parquet of one block: a row per run and checkpoint.
 
     Parameters
     ----------
-    block, result
-        The block and what its runs did.
+    key, block, result
+        The block, and what its runs did.
     outcomes
         A row per run of the block, in any order.
     score
@@ -265,6 +274,7 @@ def run_rows(block: Block, result: BlockResult, outcomes: pd.DataFrame, score: s
         "test_loss": trajectories(result.test_loss),
         f"test_{score}": trajectories(result.test_score),
         **{name: per_run(kept[name]) for name in FLAGS},
+        "block": block_list.repeated(key, n_runs * n_checkpoints),
     }
     return pa.Table.from_pydict(columns, schema=runs_schema(score))
 
@@ -277,7 +287,8 @@ def all_run_rows(training: Training) -> Iterator[pa.Table]:
     for block, result in training.results():
         if block.population is None or block.seed == 0:
             end = start + result.diverged.size
-            yield run_rows(block, result, outcomes.iloc[start:end], score)
+            key = block.key(training.problem)
+            yield run_rows(key, block, result, outcomes.iloc[start:end], score)
         start += result.diverged.size
     for other in training.by_rule.values():
         yield from all_run_rows(other)
@@ -291,7 +302,27 @@ def network_rows(training: Training, populations: Populations) -> Iterator[pa.Ta
     """
     own = training.outcomes().assign(variant=next(iter(populations.runs.variants)))
     for outcomes in (own, *populations.networks):
-        yield pa.Table.from_pandas(outcomes[NETWORKS.names], NETWORKS, preserve_index=False)
+        found = with_blocks(outcomes, outcomes.variant.iloc[0], training, populations)
+        yield pa.Table.from_pandas(found[NETWORKS.names], NETWORKS, preserve_index=False)
+
+
+def count_rows(training: Training, populations: Populations) -> Iterator[pa.Table]:
+    """Yield the rows of counts.parquet, a variant at a time."""
+    for variant, counts in populations.runs.counts.groupby("variant", sort=False):
+        found = with_blocks(counts, str(variant), training, populations)
+        yield pa.Table.from_pandas(found[COUNTS.names], COUNTS, preserve_index=False)
+
+
+def with_blocks(
+    rows: pd.DataFrame, variant: str, training: Training, populations: Populations
+) -> pd.DataFrame:
+    """Return rows about the networks of a variant, each with its block."""
+    problem = populations.runs.variants[variant].problem
+    trainings = (training, *populations.trainings)
+    blocks = [
+        block for one in trainings if one.problem.name == problem.name for block in one.blocks
+    ]
+    return block_list.with_blocks(rows, problem, blocks)
 
 
 def write_parquet(
@@ -307,10 +338,10 @@ def write_parquet(
         for table in tables:
             waiting.append(table)
             if sum(part.num_rows for part in waiting) >= ROW_GROUP:
-                writer.write_table(pa.concat_tables(waiting))
+                writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
                 waiting = []
         if waiting:
-            writer.write_table(pa.concat_tables(waiting))
+            writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
 
 
 def write_tables(folder: Path, evidence: Evidence) -> None:

@@ -1,5 +1,7 @@
 """Recompute a study's summary.csv and claims.json from its runs, by a short program of its own.
 
+Then hold the runs against the files of blocks that they come from, by hash and number by number.
+
     python tests/recompute.py results/digits
 
 Nothing of `bench.analysis` is used: the definitions are written down here a second time, in the
@@ -10,6 +12,7 @@ numbers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -599,11 +602,49 @@ def same(stored: Any, found: Any) -> bool:
     return bool(np.isclose(stored, found, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
+def untraced(folder: Path) -> list[str]:
+    """What of study.json, blocks.csv, the blocks' files and the runs does not agree, a line each.
+
+    From study.json to blocks.csv and from there to the files by sha256; from a row of runs.parquet
+    to its block by the key, and its loss is the file's.
+    """
+    record, table = json.loads((folder / "study.json").read_text()), folder / "blocks.csv"
+    wrong = []
+    if sha256(table) != record["blocks_sha256"]:
+        wrong.append("blocks.csv: not the one that study.json names")
+    blocks = pd.read_csv(table, index_col="block")
+    if list(blocks.index) != record["blocks"]:
+        wrong.append("blocks.csv: other blocks than study.json names")
+    runs = pd.read_parquet(folder / "runs.parquet", columns=["block", "loss"])
+    losses = {str(key): rows.to_numpy() for key, rows in runs.groupby("block").loss}
+    wrong += [
+        f"runs.parquet: block {key} is not in blocks.csv" for key in {*losses} - {*blocks.index}
+    ]
+    for key, digest in blocks.sha256.items():
+        path = folder.parent / ".blocks" / str(key)[:2] / f"{key}.npz"
+        if not path.exists() or sha256(path) != digest:
+            wrong.append(f"{path.name}: {'not that of blocks.csv' if path.exists() else 'missing'}")
+        elif key in losses:
+            # (networks or seeds, rates, evaluations); of a population the first networks are shown
+            stored = np.load(path)["loss"].ravel()[: len(losses[key])]
+            if not np.array_equal(stored, losses[key], equal_nan=True):
+                wrong.append(f"runs.parquet: losses of block {key}")
+    return wrong
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def main(folder: str) -> int:
     """Print what differs; return 1 where something does."""
     files = Files(Path(folder))
-    wrong = differences(files)
-    print("\n".join(wrong) or f"{len(files.summary)} rows and {len(files.claims)} claims agree")
+    wrong, told = differences(files), f"{len(files.summary)} rows and {len(files.claims)} claims"
+    if (files.folder / "blocks.csv").exists():
+        wrong += untraced(files.folder)
+        told += f", runs and {len(files.record['blocks'])} blocks"
+    print("\n".join(wrong) or f"{told} agree")
     return bool(wrong)
 
 

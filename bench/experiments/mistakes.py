@@ -353,7 +353,7 @@ def read(problem: Problem, task: Task, store: Store) -> Trained | None:
     if not path.exists():
         return None
     try:
-        return decode(path.read_bytes(), key)
+        return decode(store.fetch(key), key)
     except DAMAGE as error:
         store.warnings.append(f"{path} cannot be read ({error}); its runs are trained again")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -99,12 +100,15 @@ class Store:
     ----------
     warnings
         A sentence for every unreadable file that was met.
+    digests
+        The sha256, in hex, of each file as it was last read or written, by the block's key.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.root = out / FOLDER
         self.warnings: list[str] = []
+        self.digests: dict[str, str] = {}
         self._sound: set[str] = set()
 
     def path(self, key: str) -> Path:
@@ -138,10 +142,16 @@ class Store:
         key = block.key(problem)
         path = self.path(key)
         try:
-            return decode(path.read_bytes(), key, problem, block)
+            return decode(self.fetch(key), key, problem, block)
         except DAMAGE as error:
             why = str(error) or type(error).__name__
             raise InputError(f"{path} cannot be read ({why})") from None
+
+    def fetch(self, key: str) -> bytes:
+        """Return the content of a block's file, of which the digest is noted."""
+        data = self.path(key).read_bytes()
+        self.digests[key] = hashlib.sha256(data).hexdigest()
+        return data
 
     def write(self, key: str, data: bytes) -> None:
         """Put a block's file into its place: it is there as a whole, or not at all.
@@ -163,6 +173,7 @@ class Store:
         except OSError as error:
             raise unwritable(path, error) from None
         self._sound.add(key)
+        self.digests[key] = hashlib.sha256(data).hexdigest()
 
     def new_view(self, name: str) -> Path:
         """Return an empty folder to write a study's files in; `publish` puts it into its place.

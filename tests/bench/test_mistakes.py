@@ -45,6 +45,7 @@ from bench.study import dry_run, load, study
 from bench.walk import XOR_X, XOR_Y, averaged_error_gradient
 from kernels import Network
 from kernels.reference import averaged_gradient_reference
+from tests.recompute import untraced
 
 Floats = NDArray[np.float64]
 
@@ -314,7 +315,8 @@ def test_study_writes_its_files(done: MistakesStudy) -> None:
     """Page, figures, runs, summary, claims and record are there; the page is whole by itself."""
     names = {path.name for path in done.folder.iterdir()}
     assert names == {
-        *("report.html", "figures", "study.json", "runs.parquet", "summary.csv", "claims.json")
+        *("report.html", "figures", "study.json", "runs.parquet", "summary.csv", "claims.json"),
+        "blocks.csv",
     }
     figures = {path.name for path in (done.folder / "figures").iterdir()}
     assert figures == {f"{n}.{kind}" for n in done.figure_specs for kind in ("png", "svg", "csv")}
@@ -360,6 +362,12 @@ def test_shares_of_diverged_runs_are_those_of_the_runs(done: MistakesStudy) -> N
     assert row["effect"] == pytest.approx(shares[SUM] - shares[RIGHT])
     assert shares[SUM] == 1.0
     assert set(runs.seed) == {1, 2, 4, 5}
+
+
+def test_runs_are_traced_to_files(done: MistakesStudy) -> None:
+    """By hash from study.json to blocks and tasks, whose files have the losses of every run."""
+    assert untraced(done.folder) == []
+    assert set(done.runs.block) < set(done.record["blocks"])
 
 
 def test_claims_have_the_keys_of_all_studies(done: MistakesStudy) -> None:
