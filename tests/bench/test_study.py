@@ -25,6 +25,7 @@ from bench import report, stages, view
 from bench import study as module
 from bench.errors import InputError
 from bench.experiments import Block, Threads, plan, run
+from bench.experiments.crew import Coded
 from bench.experiments.progress import Silent
 from bench.experiments.store import Store
 from bench.options import Options, arms
@@ -83,13 +84,13 @@ def plain_page(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     """Note the blocks that are trained."""
     blocks: list[Block] = []
-    real = run._run_coded
+    real = run.run_coded
 
-    def note(problem: Problem, block: Block) -> run.Coded:
+    def note(problem: Problem, block: Block) -> Coded:
         blocks.append(block)
         return real(problem, block)
 
-    monkeypatch.setattr(run, "_run_coded", note)
+    monkeypatch.setattr(run, "run_coded", note)
     return blocks
 
 
