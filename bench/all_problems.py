@@ -20,8 +20,8 @@ from bench.analysis.across import Results
 from bench.analysis.time_to_target import base_batch_size
 from bench.errors import InputError, StoppedError
 from bench.experiments.cluster import serving
+from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, reporter
-from bench.experiments.store import Store, unwritable
 from bench.options import Options
 from bench.problems import Problem
 from bench.report import comparison
@@ -139,6 +139,18 @@ def study_all(
     """
     progress = progress or reporter()
     settings = check(options, problems, progress)
+    with working(Path(settings.out), NAME, progress.say):
+        return studied(problems, settings, options, progress, finished)
+
+
+def studied(
+    problems: Sequence[str],
+    settings: Options,
+    options: dict[str, Any],
+    progress: Reporter,
+    finished: Callable[[Study], None],
+) -> Comparison:
+    """Study one problem after the other, and compare those that did not fail."""
     done: dict[str, Study] = {}
     failed: dict[str, str] = {}
     with serving(settings.scheduler, settings.n_workers) as scheduler:
@@ -208,16 +220,12 @@ def compare(studies: Sequence[Study], failed: Mapping[str, str], settings: Optio
         The options of the studies.
     """
     results = [results_of(study) for study in studies]
-    store = Store(Path(settings.out))
-    folder = store.new_view(NAME)
+    out = Path(settings.out)
     record = comparison_record(studies, results, failed, settings)
-    try:
+    with replacing(out, NAME) as folder:
         write(folder, results, failed, record)
-        folder = store.publish(folder, NAME)
-        report.index.write(store.out)
-    except OSError as error:
-        raise unwritable(store.out / NAME, error) from None
-    return Comparison(folder)
+    report.index.write(out)
+    return Comparison(out / NAME)
 
 
 def write(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.about import about, command_of
 from bench.errors import InputError
+from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, reporter
-from bench.experiments.store import Store, unwritable
 from bench.report import compare as report
 from bench.speed.compare.benchmarks import BENCHMARKS
 from bench.speed.compare.comparison import Comparison, Plan, conditions, facts
@@ -61,17 +60,18 @@ def compare(
     """
     given = {"head": head, **options}
     plan = Plan(base, **{name: value for name, value in given.items() if value is not None})
-    progress, store = progress or reporter(), Store(Path(out))
+    progress, out = progress or reporter(), Path(out)
     benchmarks = plan.benchmarks(list(BENCHMARKS))
     sides = {BASE: side(plan.base), HEAD: side(plan.head)}
-    _check_writable(store.out / NAME)
-    progress.say(
-        f"Timing takes {duration(plan.seconds)}; before it, kernels that were not compared yet are "
-        "compiled, which takes a minute or two a side."
-    )
-    done = _compared(plan, sides, benchmarks, progress)
-    finished(done)
-    return done, publish(store, done)
+    name = f"{NAME}/{sides[BASE].label}..{sides[HEAD].label}"
+    with working(out, name, progress.say):
+        progress.say(
+            f"Timing takes {duration(plan.seconds)}; before it, kernels that were not compared yet "
+            "are compiled, which takes a minute or two a side."
+        )
+        done = _compared(plan, sides, benchmarks, progress)
+        finished(done)
+        return done, publish(out, done)
 
 
 def _compared(
@@ -92,23 +92,10 @@ def _compared(
     return Comparison(plan, sides[BASE], sides[HEAD], measured, gate, told)
 
 
-def _check_writable(folder: Path) -> None:
-    """Make sure, before minutes go by, that results can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise unwritable(folder, error) from None
-
-
-def publish(store: Store, comparison: Comparison) -> Path:
+def publish(out: Path, comparison: Comparison) -> Path:
     """Write the comparison's files, put them at OUT/compare/BASE..HEAD, and return its summary."""
-    folder = store.new_view(f"{NAME} {comparison.name}")
-    try:
-        command = command_of(NAME, comparison.plan, {}, positional=("base", "head"))
+    name = f"{NAME}/{comparison.name}"
+    command = command_of(NAME, comparison.plan, {}, positional=("base", "head"))
+    with replacing(out, name) as folder:
         report.write(comparison, folder, about(command))
-        folder = store.publish(folder, f"{NAME}/{comparison.name}")
-    except OSError as error:
-        raise unwritable(store.out / NAME, error) from None
-    return folder / report.SUMMARY
+    return out / name / report.SUMMARY

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from bench import report
 from bench.errors import InputError
-from bench.experiments.store import Store, unwritable
+from bench.experiments import lock
+from bench.experiments.place import FOLDER as BLOCKS
+from bench.experiments.place import beside
 from bench.report import history as page
 from bench.speed.history import FOLDER, Run, read
 from bench.speed.series import WORSE, Machine, Series, machines_of
@@ -64,14 +66,11 @@ def history(out: Path | str = "results") -> tuple[History, Path]:
         raise InputError(
             f"no run in {out / FOLDER}{skipped}: pytest --benchmark, in the checkout, stores one"
         )
-    found, store = History(machines_of(runs), notes), Store(out)
-    folder = store.new_view(FOLDER)
-    try:
+    found = History(machines_of(runs), notes)
+    with lock.held(out / BLOCKS, FOLDER), beside(out, FOLDER) as folder:
         page.write(found.machines, notes, folder, f"batchbench history --out {out}")
         into_place(folder, out / FOLDER)
-        report.index.write(out)
-    except OSError as error:
-        raise unwritable(out / FOLDER, error) from None
+    report.index.write(out)
     return found, out / FOLDER / "report.html"
 
 
@@ -80,4 +79,3 @@ def into_place(folder: Path, target: Path) -> None:
     shutil.rmtree(target / "figures", ignore_errors=True)
     for path in folder.iterdir():
         path.replace(target / path.name)
-    folder.rmdir()

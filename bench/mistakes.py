@@ -52,9 +52,10 @@ from bench.experiments.mistakes import (
     run_tasks,
 )
 from bench.experiments.mistakes import train as train_task
+from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels
-from bench.experiments.store import Store, unwritable
+from bench.experiments.store import Store
 from bench.options import Options, arms
 from bench.problems import Problem, load_problem
 from bench.report import mistakes as page
@@ -400,6 +401,13 @@ def study_mistakes(*, progress: Reporter | None = None, **options: Any) -> Mista
     settings = checked(options)
     trainings = prepare(settings, progress or reporter())
     right = trainings.right
+    with working(right.store.out, NAME, right.progress.say):
+        return studied(trainings, settings)
+
+
+def studied(trainings: Trainings, settings: Options) -> MistakesStudy:
+    """Go through a study that is prepared, from training to the page."""
+    right = trainings.right
     compile_kernels(right.problem, right.rule, right.batch_sizes, right.progress)
     with hired(settings.scheduler, settings.n_workers, right.progress) as right.crew:
         seconds = duration(seconds_needed(trainings))
@@ -433,12 +441,11 @@ def dry_run(**options: Any) -> str:
 
 def publish(trainings: Trainings, mistakes: Mistakes, settings: Options) -> MistakesStudy:
     """Write the study's files; put them, when all are there, in place of an earlier study's."""
-    store = trainings.right.store
-    folder = store.new_view(NAME)
+    out = trainings.right.store.out
     record = study_record(trainings, mistakes, settings)
     tasks = [(trainings.problem, task) for task, _ in trainings.done]
     tasks += [(trainings.xor, task) for task, _ in trainings.xor_done]
-    try:
+    with replacing(out, NAME) as folder:
         digest = block_list.write(folder, block_list.task_rows(trainings.right, tasks))
         record["blocks_sha256"] = digest
         footer = {"study": record["id"]}
@@ -447,11 +454,8 @@ def publish(trainings: Trainings, mistakes: Mistakes, settings: Options) -> Mist
         view.write_json(folder / "claims.json", mistakes.claims)
         page.write(mistakes, folder, view.facts(record))
         view.write_json(folder / "study.json", record)
-        folder = store.publish(folder, NAME)
-        report.index.write(store.out)
-    except OSError as error:
-        raise unwritable(store.out / NAME, error) from None
-    return MistakesStudy(folder)
+    report.index.write(out)
+    return MistakesStudy(out / NAME)
 
 
 def study_record(trainings: Trainings, mistakes: Mistakes, settings: Options) -> dict[str, Any]:
@@ -563,7 +567,4 @@ class MistakesStudy(Study):
         InputError
             Where the data are not those of the study any more.
         """
-        known = load_problem(self.record["problem"]["name"])
-        if known.content_hash() != self.record["inputs"]["problem"]:
-            raise InputError(f"{self.folder}: the data of {known.name!r} have changed")
-        return replace(known, targets=tuple(self.record["targets"]))
+        return self._unchanged(load_problem(SUBJECT))

@@ -7,8 +7,8 @@ from typing import Any
 
 from bench import report
 from bench.about import about, command_of
+from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, reporter
-from bench.experiments.store import Store, unwritable
 from bench.report import peers as page
 from bench.report import words
 from bench.speed.side_by_side import Measured, Plan, check_own, measure, settings
@@ -46,8 +46,14 @@ def peers(
         After Ctrl-C; what was measured until then is written.
     """
     plan = Plan(**{name: value for name, value in options.items() if value is not None})
-    progress, store, measured = progress or reporter(), Store(Path(out)), Measured()
-    subjects, folder = plan.subjects(), store.new_view(page.NAME)
+    progress, out = progress or reporter(), Path(out)
+    with working(out, page.NAME, progress.say):
+        return measured_and_written(out, plan, progress)
+
+
+def measured_and_written(out: Path, plan: Plan, progress: Reporter) -> tuple[Measured, Path]:
+    """Measure, and write what was measured, all of it or what there is at a Ctrl-C."""
+    subjects, measured = plan.subjects(), Measured()
     check_own(plan, subjects, measured)
     n_cells = len(plan.cells(subjects))
     foreseen = sum(plan.foreseen(cores, n_cells) for cores in settings())
@@ -59,20 +65,17 @@ def peers(
         measure(plan, subjects, measured, progress)
     except KeyboardInterrupt:
         if measured.rounds:
-            progress.say(f"What was measured is in {publish(store, folder, plan, measured)}")
+            progress.say(f"What was measured is in {publish(out, plan, measured)}")
         raise
-    return measured, publish(store, folder, plan, measured)
+    return measured, publish(out, plan, measured)
 
 
-def publish(store: Store, folder: Path, plan: Plan, measured: Measured) -> Path:
-    """Write what was measured into the folder, put it at OUT/peers, and return the page."""
-    try:
-        told = measured.about.items()
-        programs = {program: t["version"] for (_, program), t in told if t["version"]}
-        description = about(command_of(page.NAME, plan, OPTIONS), programs)
+def publish(out: Path, plan: Plan, measured: Measured) -> Path:
+    """Write what was measured, put it at OUT/peers, and return the page."""
+    told = measured.about.items()
+    programs = {program: t["version"] for (_, program), t in told if t["version"]}
+    description = about(command_of(page.NAME, plan, OPTIONS), programs)
+    with replacing(out, page.NAME) as folder:
         page.write(measured, folder, description)
-        folder = store.publish(folder, page.NAME)
-        report.index.write(store.out)
-    except OSError as error:
-        raise unwritable(store.out / page.NAME, error) from None
-    return folder / "report.html"
+    report.index.write(out)
+    return out / page.NAME / "report.html"

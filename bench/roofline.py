@@ -7,8 +7,8 @@ from typing import Any
 
 from bench import report
 from bench.about import about, command_of
+from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, reporter
-from bench.experiments.store import Store, unwritable
 from bench.report import roofline as page
 from bench.speed.roofline import NAME, Plan, Roofline, measure, programs
 from bench.stages import duration
@@ -40,14 +40,11 @@ def roofline(
         Where our own ways of training do not end at the same parameters.
     """
     plan = Plan(**{name: value for name, value in options.items() if value is not None})
-    progress, store = progress or reporter(), Store(Path(out))
-    folder = store.new_view(NAME)
-    progress.say(f"Measuring takes about {duration(plan.seconds(programs()))}, on one core.")
-    measured = measure(plan, progress)
-    try:
-        page.write(measured, folder, about(command_of(NAME, plan, {})))
-        folder = store.publish(folder, NAME)
-        report.index.write(store.out)
-    except OSError as error:
-        raise unwritable(store.out / NAME, error) from None
-    return measured, folder / "report.html"
+    progress, out = progress or reporter(), Path(out)
+    with working(out, NAME, progress.say):
+        progress.say(f"Measuring takes about {duration(plan.seconds(programs()))}, on one core.")
+        measured = measure(plan, progress)
+        with replacing(out, NAME) as folder:
+            page.write(measured, folder, about(command_of(NAME, plan, {})))
+        report.index.write(out)
+    return measured, out / NAME / "report.html"

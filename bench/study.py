@@ -21,9 +21,10 @@ from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.experiments import Threads, plan
 from bench.experiments.cluster import crew_to_be, hired
+from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels, run_block
-from bench.experiments.store import Store, unwritable, used_keys
+from bench.experiments.store import Store
 from bench.experiments.store import prune as prune_blocks
 from bench.model import save_model, train_model
 from bench.options import Options, arms
@@ -31,7 +32,14 @@ from bench.populations import Populations, train_variants
 from bench.problems import PROBLEMS, Problem, load_problem, with_options
 from bench.problems.table import TableOptions, describe, load_table
 from bench.rounds import Clock, Rounds
-from bench.speed.seconds import GIVEN, given_cost, installed, measure_powers, measure_seconds
+from bench.speed.seconds import (
+    GIVEN,
+    complete,
+    given_cost,
+    installed,
+    measure_powers,
+    measure_seconds,
+)
 from bench.speed.warm_up import nothing_compiled, single_meanwhile
 from bench.stages import (
     Training,
@@ -86,7 +94,8 @@ def study(
     Raises
     ------
     InputError
-        For an unknown name or option, or a value that makes no sense.
+        For an unknown name or option, or a value that makes no sense; where another process works
+        on the same study, or something else lies in its folder.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; what was trained is kept.
     """
@@ -101,6 +110,12 @@ def study(
     settings = Options.of(options).for_subject(own_table=is_table(problem))
     clock = Clock(settings.budget_seconds)
     training = prepare(problem, settings, progress or reporter())
+    with working(training.store.out, training.problem.name, training.progress.say):
+        return studied(training, settings, clock)
+
+
+def studied(training: Training, settings: Options, clock: Clock) -> Study:
+    """Go through a study that is prepared, from timing to the page."""
     before = same_before(training, settings)
     n_rounds = settings.rounds or rounds_of(before)
 
@@ -126,10 +141,11 @@ def study(
         noise=done.get("rounds") == done.get("rounds_of"),
     )
     evidence = replace(evidence, warnings=(*training.warnings, *evidence.warnings))
+    training.progress.say("Writing the report.")
+    study = publish(training, populations, evidence, settings)
     if settings.save_model is not None:
         save_model(train_model(evidence), Path(settings.save_model))
-    training.progress.say("Writing the report.")
-    return publish(training, populations, evidence, settings)
+    return study
 
 
 def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str:
@@ -303,19 +319,23 @@ def train(
 
 
 def same_before(training: Training, settings: Options) -> dict[str, Any] | None:
-    """Return the record of the same study in its folder, if it is there: it is to be repeated."""
-    path = training.store.out / training.problem.name / "study.json"
-    if not path.exists():
+    """Return the record of the same study in its folder, if it is there: it is to be repeated.
+
+    What is damaged, or of a version that wrote something else, counts as not there.
+    """
+    try:
+        record = view.read_record(training.store.out / training.problem.name)
+    except InputError:
         return None
-    record: dict[str, Any] = view.read_json(path)
     same = record["options"] == view.as_json(settings.stored())
-    return record if same and record["inputs"] == view.inputs(training.problem) else None
+    return record if same and record.get("inputs") == view.inputs(training.problem) else None
 
 
 def rounds_of(before: Mapping[str, Any] | None) -> int | None:
     """Return how many rounds a study went through; None for a complete one, or for none."""
-    done = (before or {}).get("rounds")
-    return None if done is None else int(done["done"])
+    rounds = (before or {}).get("rounds")
+    done = rounds.get("done") if isinstance(rounds, dict) else None
+    return done if isinstance(done, int) and done >= 1 else None
 
 
 def timed_before(
@@ -325,14 +345,17 @@ def timed_before(
 
     The same command is to give the same answer: measured again they would differ a little.
     """
-    if before is None or before["machine"] != view.as_json(view.machine()):
+    if before is None or before.get("machine") != view.as_json(view.machine()):
         return None
     path = training.store.out / training.problem.name / file
-    if before["versions"] != view.versions() or not path.exists():
+    if before.get("versions") != view.versions() or not path.is_file():
         return None
-    timings = pd.read_csv(path)
-    programs = set(timings.program) - {GIVEN}
-    return timings if programs == {OURS, *installed(None)} else None
+    try:
+        timings = pd.read_csv(path)
+    except (OSError, ValueError):  # pandas' own errors are ValueErrors
+        return None
+    whole = complete(timings, training.problem)
+    return timings if whole and set(timings.program) - {GIVEN} == {OURS, *installed(None)} else None
 
 
 def publish(
@@ -341,15 +364,11 @@ def publish(
     """Write the study's files; put them, when all are there, in place of an earlier study's."""
     from bench import report  # which imports Matplotlib
 
-    store, name = training.store, training.problem.name
-    folder = store.new_view(name)
-    try:
+    out, name = training.store.out, training.problem.name
+    with replacing(out, name) as folder:
         view.write(folder, training, populations, evidence, settings)
-        folder = store.publish(folder, name)
-        report.index.write(store.out)
-    except OSError as error:
-        raise unwritable(store.out / name, error) from None
-    done = load(folder)
+    report.index.write(out)
+    done = load(out / name)
     done.__dict__["problem"] = training.problem  # that of a data frame is not kept in files
     return done
 
@@ -375,7 +394,7 @@ class Study:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.record: dict[str, Any] = view.read_json(folder / "study.json")
+        self.record = view.read_record(folder)
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}: {self.record['title']})"
@@ -399,27 +418,27 @@ class Study:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """A row per run and evaluation."""
-        return pd.read_parquet(self.folder / "runs.parquet")
+        return view.read_table(self.folder / "runs.parquet")
 
     @cached_property
     def networks(self) -> pd.DataFrame:
         """A row per network and rate of a population study, of variants at their best rates."""
-        return pd.read_parquet(self.folder / "networks.parquet")
+        return view.read_table(self.folder / "networks.parquet")
 
     @cached_property
     def counts(self) -> pd.DataFrame:
         """A row per variant, batch size, rate and block: networks that learned, and why not."""
-        return pd.read_parquet(self.folder / "counts.parquet")
+        return view.read_table(self.folder / "counts.parquet")
 
     @cached_property
     def summary(self) -> pd.DataFrame:
         """A row per arm and target; not reached is inf."""
-        return pd.read_csv(self.folder / "summary.csv")
+        return view.read_table(self.folder / "summary.csv")
 
     @cached_property
     def seconds(self) -> pd.DataFrame:
         """Seconds per update of each program, a row per program and batch size."""
-        return pd.read_csv(self.folder / "seconds.csv")
+        return view.read_table(self.folder / "seconds.csv")
 
     @cached_property
     def claims(self) -> list[dict[str, Any]]:
@@ -443,9 +462,17 @@ class Study:
         given = {k: v for k, v in options.items() if v is not None}
         table = given.pop("table", {})
         known = subject_of(source, Options.of(given | table))
-        if known.content_hash() != self.record["inputs"]["problem"]:
-            raise InputError(f"{self.folder}: the data of {name!r} have changed, run it again")
-        return replace(known, targets=tuple(self.record["targets"]))
+        return self._unchanged(known)
+
+    def _unchanged(self, known: Problem) -> Problem:
+        """Return the data with the targets of the study, if they are still the study's."""
+        inputs, targets = self.record.get("inputs"), self.record.get("targets")
+        same = isinstance(inputs, dict) and inputs.get("problem") == known.content_hash()
+        if not same or not isinstance(targets, list):
+            raise InputError(
+                f"{self.folder}: the data of {known.name!r} have changed, run it again"
+            )
+        return replace(known, targets=tuple(targets))
 
     def figure(self, name: str) -> Figure:
         """Draw a figure of the report again.
@@ -458,10 +485,11 @@ class Study:
         from bench.report.figures import draw  # which imports Matplotlib
 
         path = self.folder / "figures" / f"{name}.csv"
-        if not path.exists():
-            names = sorted(known.stem for known in path.parent.glob("*.csv"))
-            raise InputError(f"unknown figure {name!r}: this study has {', '.join(names)}")
-        data, spec = pd.read_csv(path), self.figure_specs[name]
+        if not path.exists() or name not in self.figure_specs:
+            there = {known.stem for known in path.parent.glob("*.csv")}
+            names = ", ".join(sorted(there & set(self.figure_specs)))
+            raise InputError(f"unknown figure {name!r}: this study has {names}")
+        data, spec = view.read_table(path), self.figure_specs[name]
         with draw.style(name):
             figure = spec.figure(data)
             draw.write_title(figure, spec.title(data))
@@ -494,9 +522,10 @@ def prune(out: str | Path = "results") -> int:
     Raises
     ------
     InputError
-        Where a study.json cannot be read: its blocks would be taken for unused.
+        Where a study is at work, and where a study.json cannot be read: its blocks would be taken
+        for unused.
     """
-    return prune_blocks(Path(out), used_keys(Path(out)))
+    return prune_blocks(Path(out))
 
 
 class _CallableModule(ModuleType):

@@ -395,6 +395,45 @@ def _plain(value: Any) -> Any:
     return value
 
 
+RECORD = {"study": str, "id": str, "title": str, "options": dict, "answer": str, "blocks": list}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the content of a study's study.json.
+
+    Raises
+    ------
+    InputError
+        Where it is missing or damaged, or lacks what every study has.
+    """
+    path = folder / "study.json"
+    found = read_json(path)
+    record: dict[str, Any] = found if isinstance(found, dict) else {}
+    for name, kind in RECORD.items():
+        if not isinstance(record.get(name), kind):
+            raise InputError(
+                f"{path} is not a study's, or of another version (no {name}): run the study again"
+            )
+    return record
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table of a study.
+
+    Raises
+    ------
+    InputError
+        Where its file is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there: not every study has it, or it was lost") from None
+    except (OSError, ValueError) as error:  # those of pyarrow and pandas are among them
+        why = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({why}): run the study again") from None
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file of a study.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
+import re
 import shutil
 import zipfile
-from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,14 @@ from zlib import error as ZlibError  # noqa: N812
 import numpy as np
 
 from bench.errors import InputError
+from bench.experiments import lock
 from bench.experiments.block import Block, BlockResult
+from bench.experiments.files import put, unwritable
+from bench.experiments.place import FOLDER, clear_all
 from bench.problems import Problem
 
-FOLDER = ".blocks"
-VIEWS = "views"  # where a study's folder is written before it takes its place
+# Files of blocks, and what killed processes left of them
+OURS = re.compile(r"[0-9a-f]{64}(\.npz|\.(npz\.)?[0-9-]+\.tmp)$")
 
 # What reading a damaged or foreign file raises: zip, NumPy's header, missing arrays, shapes
 DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, ZlibError)
@@ -162,50 +163,13 @@ class Store:
             Where the disk is full or the folder cannot be written.
         """
         path = self.path(key)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            put(path, data)
         except OSError as error:
             raise unwritable(path, error) from None
         self._sound.add(key)
         self.digests[key] = hashlib.sha256(data).hexdigest()
-
-    def new_view(self, name: str) -> Path:
-        """Return an empty folder to write a study's files in; `publish` puts it into its place.
-
-        What killed processes left of the same study is deleted.
-        """
-        folder = self.root / VIEWS / f"{name}.{os.getpid()}"
-        try:
-            for left in folder.parent.glob(f"{glob.escape(name)}.*"):
-                shutil.rmtree(left)
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise unwritable(folder, error) from None
-        return folder
-
-    def publish(self, folder: Path, name: str) -> Path:
-        """Move a finished view to out/NAME, in place of an earlier one.
-
-        Killed at any moment, it leaves out/NAME whole or absent.
-        """
-        target, old = self.out / name, folder.with_name(f"{folder.name}.old")
-        if target.exists():
-            target.replace(old)
-        folder.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
-        return target
-
-
-def unwritable(path: Path, error: OSError) -> InputError:
-    """Return the one line that a full or read-only disk deserves."""
-    why = error.strerror or type(error).__name__
-    return InputError(f"cannot write {path}: {why}; free or choose another folder with --out")
 
 
 def used_keys(out: Path) -> set[str]:
@@ -219,24 +183,41 @@ def used_keys(out: Path) -> set[str]:
     keys: set[str] = set()
     for path in sorted(out.glob("*/study.json")):
         try:
-            keys.update(json.loads(path.read_text(encoding="utf-8"))["blocks"])
+            blocks = json.loads(path.read_text(encoding="utf-8"))["blocks"]
+            if not isinstance(blocks, list):
+                raise TypeError("blocks")
+            keys.update(blocks)
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(
-                f"{path} is not a study's: delete its folder, or run it again"
+                f"{path} does not tell which blocks it uses: move it away, or run its study again"
             ) from None
     return keys
 
 
-def prune(out: Path, keep: Collection[str]) -> int:
-    """Delete the blocks below `out` whose key is not kept, and what killed runs left behind.
+def prune(out: Path) -> int:
+    """Delete the blocks below `out` that no study uses, and what killed runs left behind.
+
+    What is not named like a block's file is left where it is.
 
     Returns
     -------
     The number of files deleted.
+
+    Raises
+    ------
+    InputError
+        Where a study in `out` is at work, or does not tell which blocks it uses, and where files
+        cannot be deleted.
     """
     root = out / FOLDER
-    unused = [path for path in root.glob("??/*") if path.suffix != ".npz" or path.stem not in keep]
-    for path in unused:
-        path.unlink()
-    shutil.rmtree(root / VIEWS, ignore_errors=True)
+    if not root.is_dir():
+        return 0
+    with lock.alone(root):
+        clear_all(out)
+        keep = used_keys(out)
+        files = [path for path in root.glob("??/*") if path.is_file() and OURS.match(path.name)]
+        unused = [path for path in files if path.suffix != ".npz" or path.stem not in keep]
+        for path in unused:
+            path.unlink()
+        shutil.rmtree(root / lock.LOCKS, ignore_errors=True)
     return len(unused)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
+from bench.experiments.files import put, unwritable
+from bench.experiments.lock import briefly
+from bench.experiments.place import FOLDER
 from bench.report.page import environment, stylesheet
 
 PREFIX = "batchbench-"
@@ -51,7 +56,13 @@ class _CardReader(HTMLParser):
 
 
 def read_card(page: Path) -> Card | None:
-    """The card of a page; None for a page that is no study's."""
+    """The card of a page; None for a page that is no study's.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError
+        Where it cannot be read, or is only a part of a page.
+    """
     reader = _CardReader()
     with page.open(encoding="utf-8") as lines:
         for line in lines:
@@ -85,13 +96,50 @@ def write(results: Path | str) -> Path:
     Returns
     -------
     Path
-        The index. Newest first: by the date that a page states, then by the file's own.
+        The index. Newest first: by the date that a page states, then by the file's own. Pages that
+        cannot be read are named at its end.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be written; an earlier one stays.
     """
-    results = Path(results)
-    pages = sorted(results.glob("*/report.html"), key=lambda page: -page.stat().st_mtime)
-    cards = [card for card in map(read_card, pages) if card]
-    cards.sort(key=lambda card: card.date, reverse=True)
-    index = results / "index.html"
-    text = environment().get_template("index.html").render(cards=cards, css=stylesheet())
-    index.write_text(text, encoding="utf-8")
+    index = Path(results) / "index.html"
+    try:
+        with _one_at_a_time(index.parent):
+            cards, damaged = read_cards(index.parent)
+            template = environment().get_template("index.html")
+            text = template.render(cards=cards, damaged=damaged, css=stylesheet())
+            put(index, text.encode("utf-8"))
+    except OSError as error:
+        raise unwritable(index, error) from None
     return index
+
+
+def read_cards(results: Path) -> tuple[list[Card], list[str]]:
+    """Return the cards of a folder's studies, newest first, and what could not be read.
+
+    A date in the future was taken from a clock that went wrong: it comes last.
+    """
+    tomorrow = datetime.now(UTC) + timedelta(days=1)  # somewhere it has begun
+    dated: list[tuple[str, float, Card]] = []
+    damaged = []
+    for page in sorted(results.glob("*/report.html")):
+        try:
+            card, changed = read_card(page), page.stat().st_mtime
+        except (OSError, ValueError, KeyError) as error:
+            why = error.strerror if isinstance(error, OSError) else "damaged"
+            damaged.append(f"{page.parent.name}/{page.name} ({why})")
+            continue
+        if card is None:
+            continue
+        known = card.date <= tomorrow.strftime("%Y-%m-%d") and changed <= tomorrow.timestamp()
+        dated.append((card.date if known else "", changed, card))
+    dated.sort(key=lambda one: one[:2], reverse=True)
+    return [card for *_, card in dated], damaged
+
+
+def _one_at_a_time(results: Path) -> AbstractContextManager[None]:
+    """Two studies that end together are both in the index: each reads what the other published."""
+    stored = results / FOLDER
+    return briefly(stored / "index.lock") if stored.is_dir() else nullcontext()

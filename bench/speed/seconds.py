@@ -277,6 +277,27 @@ def _ours_first(column: pd.Series[Any]) -> pd.Series[Any]:
     return column.map(list(PEERS).index) if column.name == "program" else column
 
 
+SECONDS = ("mean_batch", "seconds_per_update", "low", "high")
+
+
+def complete(timings: pd.DataFrame, problem: Problem) -> bool:
+    """Whether a table read from a file is one of `measure_seconds` or `measure_powers` here."""
+    of_powers = "round" in timings
+    names = ("seconds_per_sample",) if of_powers else SECONDS
+    if not {"program", "batch_size", *names, *(() if of_powers else ("c0", "c1"))} <= {*timings}:
+        return False
+    numbers = timings[list(names)]
+    if not all(pd.api.types.is_numeric_dtype(kind) for kind in numbers.dtypes):
+        return False
+    sizes = power_batch_sizes(problem) if of_powers else measured_batch_sizes(problem)
+    rounds = POWER_ROUNDS if of_powers else 1
+    by_program = timings.groupby("program").batch_size
+    return bool(
+        (np.isfinite(numbers) & (numbers > 0)).to_numpy().all()
+        and all(sorted(found) == sorted(sizes * rounds) for _, found in by_program)
+    )
+
+
 @contextmanager
 def _measurement(problem: Problem, programs: Iterable[str]) -> Iterator[Measurement]:
     """Start the programs' processes; end them with the `with` block."""

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import click
 import numpy as np
 
+from bench.experiments.place import FOLDER
 from bench.experiments.progress import Silent
-from bench.experiments.store import FOLDER
 from bench.problems import Problem, load_problem
 from bench.problems.catalogue import OF_SCIKIT_LEARN
 from bench.speed.flops import forward_flops, step_flops

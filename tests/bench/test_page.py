@@ -12,6 +12,7 @@ import pytest
 from example_evidence import example_evidence
 
 from bench import report
+from bench.errors import InputError
 from bench.report import tables
 from bench.report.answer import answer
 from bench.report.glossary import gloss
@@ -263,3 +264,44 @@ def test_no_raw_value_reaches_a_reader(page, notes_page, digits):
     sparse = Page(report.page.html(bare, [], {}))
     for one in (page, notes_page, sparse):
         assert not re.findall(r"\b(?:nan|NaN|inf|None)\b", one.words)
+
+
+def test_index_names_what_it_cannot_read(folder):
+    """A page that is a folder, cut, or of other bytes is named, and the others are there."""
+    (folder / "a" / "report.html").mkdir(parents=True)
+    for name, content in (
+        ("b", b"\xff\xfe"),
+        ("c", b'<meta name="batchbench-subject" content="x">'),
+    ):
+        (folder / name).mkdir()
+        (folder / name / "report.html").write_bytes(content)
+    (folder / "d").symlink_to(folder / "d")
+    index = Page(report.index.write(folder).read_text(encoding="utf-8"))
+    assert "a/report.html (Is a directory), b/report.html (damaged), c/report.html" in index.words
+    assert [a["href"] for a in index.all("a")] == ["digits/report.html", "notes/report.html"]
+
+
+def test_a_date_in_the_future_is_none(folder):
+    """Studies of a clock that was years ahead come after those whose date can be true."""
+    page = folder / "notes" / "report.html"
+    page.write_text(re.sub(r"20\d\d-\d\d-\d\d", "2999-01-01", page.read_text(encoding="utf-8")))
+    index = Page(report.index.write(folder).read_text(encoding="utf-8"))
+    assert [a["href"] for a in index.all("a")] == ["digits/report.html", "notes/report.html"]
+    os.utime(folder / "digits" / "report.html", (4e10, 4e10))
+    os.utime(page, (1e9, 1e9))
+    index = Page(report.index.write(folder).read_text(encoding="utf-8"))
+    assert [a["href"] for a in index.all("a")] == ["digits/report.html", "notes/report.html"]
+
+
+def test_an_index_that_cannot_be_written_leaves_the_old_one(folder, monkeypatch):
+    """A full disk is one line, and the index that was there stays to the byte."""
+    before = report.index.write(folder).read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"index\.html: No space left"):
+        report.index.write(folder)
+    assert (folder / "index.html").read_bytes() == before
+    assert list(folder.glob("*.tmp")) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.experiments import Block, BlockResult, Store, prune, used_keys
+from bench.experiments import Block, BlockResult, Store, prune
 from bench.experiments.store import encode
 from bench.problems import Problem, load_problem
 
@@ -125,45 +125,49 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
         put(Store(tmp_path / "file"), IRIS, BLOCK)
 
 
+def study_of(out: Path, name: str, *keys: str) -> Path:
+    """Write the least that a study's folder holds; return it."""
+    (out / name).mkdir(parents=True)
+    (out / name / "study.json").write_text(json.dumps({"study": name, "blocks": keys}))
+    return out / name
+
+
 def test_prune_keeps_what_studies_use(tmp_path: Path) -> None:
     """Pruning deletes blocks that no study.json names, and half-written files."""
     store = Store(tmp_path)
     _, kept = put(store, IRIS, BLOCK)
     _, unused = put(store, NOTES, POPULATION)
-    half = kept.with_suffix(".123.tmp")
+    half = kept.with_suffix(".npz.123-456.tmp")
     half.write_bytes(b"half")
-    (tmp_path / "iris").mkdir()
-    (tmp_path / "iris" / "study.json").write_text(json.dumps({"blocks": [kept.stem]}))
-    assert prune(tmp_path, used_keys(tmp_path)) == 2
+    study_of(tmp_path, "iris", kept.stem)
+    assert prune(tmp_path) == 2
     assert kept.exists()
     assert not unused.exists()
     assert not half.exists()
 
 
-def test_prune_needs_readable_studies(tmp_path: Path) -> None:
+def test_prune_leaves_what_is_not_ours(tmp_path: Path) -> None:
+    """Among the blocks, a file or folder that is not named like one of ours stays."""
+    _, unused = put(Store(tmp_path), IRIS, BLOCK)
+    letter, folder = unused.with_name("letter.txt"), unused.with_name("a" * 64 + ".npz")
+    letter.write_text("keep me")
+    folder.mkdir()
+    assert prune(tmp_path) == 1
+    assert letter.exists()
+    assert folder.exists()
+
+
+def test_prune_of_nothing_makes_nothing(tmp_path: Path) -> None:
+    """A folder without stored results stays as it is."""
+    assert prune(tmp_path) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"blocks": "abc"}', "{}"])
+def test_prune_needs_readable_studies(tmp_path: Path, content: str) -> None:
     """A study.json that cannot be read stops a prune by name, before its blocks are lost."""
-    (tmp_path / "iris").mkdir()
-    (tmp_path / "iris" / "study.json").write_text("{")
+    _, path = put(Store(tmp_path), IRIS, BLOCK)
+    study_of(tmp_path, "iris").joinpath("study.json").write_text(content)
     with pytest.raises(InputError, match=r"iris.study\.json"):
-        used_keys(tmp_path)
-
-
-def test_a_killed_view_leaves_no_trace(tmp_path: Path) -> None:
-    """What a killed process left of a study's folder is gone when the next one begins."""
-    left = tmp_path / ".blocks" / "views" / "iris.1"
-    left.mkdir(parents=True)
-    (left / "runs.parquet").write_text("half")
-    view = Store(tmp_path).new_view("iris")
-    assert list(view.parent.iterdir()) == [view]
-
-
-def test_a_view_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
-    """Publishing replaces a study's folder as a whole, and leaves nothing else behind."""
-    store = Store(tmp_path)
-    for content in ("first", "second"):
-        view = store.new_view("iris")
-        (view / content).write_text(content)
-        store.publish(view, "iris")
-    assert [path.name for path in (tmp_path / "iris").iterdir()] == ["second"]
-    assert [path.name for path in tmp_path.iterdir()] in (["iris", ".blocks"], [".blocks", "iris"])
-    assert list((tmp_path / ".blocks").rglob("*second")) == []
+        prune(tmp_path)
+    assert path.exists()

@@ -39,7 +39,7 @@ LEAST_TABLE = 10  # rows
 # Folders of the program's own studies and files
 RESERVED = (
     "notes", "xor", "digits", "iris", "wine", "breast_cancer", "diabetes", "all", "mistakes",
-    "reference", "history", "calibration",
+    "reference", "history", "calibration", "compare", "peers", "roofline",
 )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def load_table(source: str | Path | pd.DataFrame, options: TableOptions) -> Prob
         scale=features.scale,
     )
     return Problem(
-        name=options.name or study_name(read.reading.source),
+        name=given_name(options.name) or study_name(read.reading.source),
         title=title(table),
         network=network_of(len(features.names), target),
         X_train=features.train,
@@ -202,11 +202,24 @@ def network_of(n_features: int, target: Target) -> Network:
     return Network((n_features, HIDDEN, len(target.classes)), "relu", "softmax", "ce")
 
 
+def given_name(name: str | None) -> str | None:
+    """Return the name that the user gave.
+
+    Raises
+    ------
+    InputError
+        For one of the program's own folders.
+    """
+    if name is not None and name.casefold() in RESERVED:
+        raise InputError(f"name: {name} is a study or folder of batchbench's own, give another one")
+    return name
+
+
 def study_name(source: str) -> str:
     """Return a folder's name for a file's, other than those of the program's own studies."""
     stem = Path(source).name.split(".")[0] if source else "table"
     safe = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:100] or "table"
-    return f"{safe}_table" if safe in RESERVED else safe
+    return f"{safe}_table" if safe.casefold() in RESERVED else safe
 
 
 def title(table: Table) -> str:
