@@ -10,7 +10,7 @@ import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import click
@@ -55,12 +55,16 @@ class Cost(NamedTuple):
     ----------
     alone, streamed
         Milliseconds of a task that does nothing: by itself, and among many.
+    serial
+        Processor milliseconds of client and scheduler together for each of many: what limits how
+        many workers they can serve.
     data, task
         Bytes that cross the network: for a problem's data once a worker, for each task.
     """
 
     alone: float
     streamed: float
+    serial: float
     data: float
     task: float
 
@@ -74,9 +78,11 @@ def cost(problem: Problem) -> Cost:
         data = _received() - before
         alone = statistics.median(_time_nothing(crew, problem, 1) for _ in range(20))
         before = _received()
+        busy = process_time()  # the scheduler of a local cluster is a thread of this process
         streamed = _time_nothing(crew, problem, TASKS) / TASKS
+        serial = (process_time() - busy) / TASKS
         task = (_received() - before) / TASKS
-    return Cost(1e3 * alone, 1e3 * streamed, data, task)
+    return Cost(1e3 * alone, 1e3 * streamed, 1e3 * serial, data, task)
 
 
 def _time_nothing(crew: Crew, problem: Problem, n_tasks: int) -> float:
@@ -102,9 +108,10 @@ def grid(problem: Problem) -> list[Block]:
 
 
 class Trained(NamedTuple):
-    """Seconds that the grid takes, and the bytes that crossed the network meanwhile."""
+    """Seconds on the clock and of this process's processor, and bytes that crossed the network."""
 
     seconds: float
+    busy: float
     received: int
 
 
@@ -113,9 +120,41 @@ def trained(problem: Problem, scheduler: str | None, size: int) -> Trained:
     with tempfile.TemporaryDirectory() as folder, hired(scheduler, size, Silent()) as crew:
         first, *others = grid(problem)
         run_blocks(problem, [first], Store(Path(folder)), crew)
-        before = _received()
+        before, busy = _received(), process_time()
         ran = run_blocks(problem, others, Store(Path(folder)), crew)
-        return Trained(ran.seconds, _received() - before)
+        return Trained(ran.seconds, process_time() - busy, _received() - before)
+
+
+Runs = dict[tuple[str | None, int], list[Trained]]  # by scheduler and size, a round each
+
+
+def in_turns(problem: Problem, rounds: int) -> Runs:
+    """Train the grid on threads and on workers, 1 and 2 of each, in turns."""
+    runs: Runs = {(who, n): [] for n in (1, 2) for who in (None, LOCAL)}
+    for _ in range(rounds):
+        for side, done in runs.items():
+            done.append(trained(problem, *side))
+    return runs
+
+
+def spread(values: list[float]) -> str:
+    """Write the median of ratios, with the least and the largest."""
+    return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def efficiency(runs: Runs, n: int, n_blocks: int) -> str:
+    """Write what n workers reach of the speed of n threads."""
+    threads, workers = runs[None, n], runs[LOCAL, n]
+    ratios = [a.seconds / b.seconds for a, b in zip(threads, workers, strict=True)]
+    received = statistics.median(one.received for one in workers)
+    busy = statistics.median(one.busy for one in workers)
+    return (
+        f"{n_blocks} blocks, {n} at a time: threads "
+        f"{statistics.median(one.seconds for one in threads):.1f} s, workers "
+        f"{statistics.median(one.seconds for one in workers):.1f} s: efficiency {spread(ratios)}; "
+        f"{received / MIB:.1f} MiB received; client and scheduler busy for "
+        f"{1e3 * busy / n_blocks:.1f} ms a block"
+    )
 
 
 @click.command()
@@ -124,30 +163,16 @@ def main(rounds: int) -> None:
     """Measure a task's cost, and the grid on threads and on clusters of 1 and 2 processes."""
     problem = load_problem("digits")
     found = cost(problem)
-    print(f"a task that does nothing: {found.alone:.1f} ms alone, {found.streamed:.1f} ms in a row")
-    print(f"bytes: data {found.data / MIB:.2f} MiB a worker, a task {found.task / 1e3:.1f} kB")
-    sides = [(who, n) for n in (1, 2) for who in (None, LOCAL)]
-    runs: dict[tuple[str | None, int], list[Trained]] = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side in sides:
-            runs[side].append(trained(problem, *side))
-    blocks = len(grid(problem)) - 1
-    for n in (1, 2):
-        threads, cluster = ([one.seconds for one in runs[who, n]] for who in (None, LOCAL))
-        ratios = [a / b for a, b in zip(threads, cluster, strict=True)]
-        received = statistics.median(one.received for one in runs[LOCAL, n])
-        print(
-            f"{blocks} blocks, {n} at a time: threads {statistics.median(threads):.1f} s, workers "
-            f"{statistics.median(cluster):.1f} s, efficiency {statistics.median(ratios):.2f} "
-            f"[{min(ratios):.2f}, {max(ratios):.2f}], {received / MIB:.1f} MiB received"
-        )
-    speedups = [
-        one.seconds / two.seconds for one, two in zip(runs[LOCAL, 1], runs[LOCAL, 2], strict=True)
-    ]
     print(
-        f"2 workers are {statistics.median(speedups):.2f} times as fast as 1 "
-        f"[{min(speedups):.2f}, {max(speedups):.2f}]"
+        f"a task that does nothing: {found.alone:.1f} ms alone, {found.streamed:.1f} ms in a row, "
+        f"{found.serial:.2f} ms of it processor time of client and scheduler"
     )
+    print(f"bytes: data {found.data / MIB:.2f} MiB a worker, a task {found.task / 1e3:.1f} kB")
+    runs = in_turns(problem, rounds)
+    for n in (1, 2):
+        print(efficiency(runs, n, len(grid(problem)) - 1))
+    ratios = [a.seconds / b.seconds for a, b in zip(runs[LOCAL, 1], runs[LOCAL, 2], strict=True)]
+    print(f"2 workers are {spread(ratios)} times as fast as 1")
 
 
 if __name__ == "__main__":
