@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ from bench.problems import Problem
 # Files of blocks, and what killed processes left of them
 OURS = re.compile(r"[0-9a-f]{64}(\.npz|\.(npz\.)?[0-9-]+\.tmp)$")
 
-# What reading a damaged or foreign file raises: zip, NumPy's header, missing arrays, shapes
-DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, ZlibError)
+# What reading a damaged or foreign file raises: zip (RuntimeError where a flipped bit says that it
+# is encrypted, or compressed in another way), NumPy's header, missing arrays, shapes
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, ZlibError)
+
+TEST = {"test_loss", "test_score"}  # in a block's file where there is something to test on
 
 
 def encode(key: str, result: BlockResult) -> bytes:
@@ -67,6 +71,7 @@ def decode(data: bytes, key: str, problem: Problem, block: Block) -> BlockResult
         arrays = {name: file[name] for name in file.files}
     if str(arrays["key"]) != key:
         raise ValueError("the file holds another block")
+    _check_names(arrays, problem, block)
     shape = (block.n_networks, len(block.learning_rates), len(arrays["examples"]))
     trajectories = {
         name: arrays[name].astype(np.float64).reshape(shape)
@@ -87,6 +92,16 @@ def decode(data: bytes, key: str, problem: Problem, block: Block) -> BlockResult
         params=params,
         **trajectories,
     )
+
+
+def _check_names(arrays: Mapping[str, Any], problem: Problem, block: Block) -> None:
+    """Raise ValueError where arrays are missing: the zip's list of its files has no checksum."""
+    needed = {"key", "examples", "updates", "flags", "loss", "score"}
+    needed |= {"params"} if block.population else set()
+    tested = problem.has_test and np.isfinite(arrays["loss"]).any()
+    of_test = TEST & set(arrays)
+    if set(arrays) - TEST != needed or of_test != (TEST if of_test or tested else set()):
+        raise ValueError("an array is missing, or one too many")
 
 
 class Store:

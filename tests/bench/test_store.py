@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.experiments import Block, BlockResult, Store, prune
-from bench.experiments.store import encode
+from bench.experiments.store import DAMAGE, decode, encode
 from bench.problems import Problem, load_problem
 
 IRIS, NOTES = load_problem("iris"), load_problem("notes")
@@ -92,6 +92,24 @@ def test_damaged_files_are_named_and_not_used(tmp_path: Path, damage: str) -> No
     assert not store.has(IRIS, BLOCK)
     assert len(store.warnings) == 1
     assert str(path) in store.warnings[0]
+
+
+@pytest.mark.parametrize(("problem", "block"), [(IRIS, BLOCK), (NOTES, POPULATION)])
+def test_no_flipped_bit_changes_a_result(problem: Problem, block: Block) -> None:
+    """A bit flipped anywhere in a file is noticed, or makes no difference to what is read."""
+    result = made_up(block, problem.network.n_params, problem.has_test)
+    key = block.key(problem)
+    data = encode(key, result)
+    whole = vars(decode(data, key, problem, block))
+    for place in range(len(data) - 700, len(data)):  # the list of the arrays, which has no checksum
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        try:
+            read = vars(decode(bytes(flipped), key, problem, block))
+        except DAMAGE:
+            continue
+        for name, value in read.items():
+            np.testing.assert_array_equal(value, whole[name], err_msg=f"{name}, byte {place}")
 
 
 def test_missing_is_not_damaged(tmp_path: Path) -> None:
