@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import report, view
+from bench import csv_files, report, view
 from bench.analysis.across import Results
 from bench.analysis.time_to_target import base_batch_size
 from bench.errors import InputError, StoppedError
@@ -68,7 +68,7 @@ class Comparison(Study):
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """A row per measure: the verdict, the effect and its interval on each problem."""
-        return pd.read_csv(self.folder / "verdicts.csv")
+        return csv_files.read(self.folder / "verdicts.csv")
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -203,7 +203,7 @@ def results_of(study: Study) -> Results:
         recommended=record["recommended"],
         claims=study.claims,
         summary=study.summary,
-        tables={name: pd.read_csv(path) for name, path in paths.items() if path.exists()},
+        tables={name: csv_files.read(path) for name, path in paths.items() if path.exists()},
     )
 
 
@@ -235,7 +235,7 @@ def write(
     named = [one.summary.assign(problem=one.name) for one in results]
     summary = pd.concat(named, ignore_index=True)
     summary.insert(0, "problem", summary.pop("problem"))
-    summary.to_csv(folder / "summary.csv", index=False)
+    csv_files.write(summary, folder / "summary.csv")
     view.write_json(
         folder / "claims.json",
         [{"problem": one.name} | row for one in results for row in one.claims],

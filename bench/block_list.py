@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from bench import csv_files
 from bench.experiments.block import Block
 from bench.experiments.mistakes import RIGHT, Task
 from bench.experiments.store import Store
@@ -102,9 +103,8 @@ def spaced(numbers: Iterable[float]) -> str:
 
 def write(folder: Path, rows: pd.DataFrame) -> str:
     """Write blocks.csv; return its own sha256, in hex."""
-    content = rows.to_csv(index=False, lineterminator="\n").encode()
-    (folder / NAME).write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
+    csv_files.write(rows, folder / NAME)
+    return hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
 
 
 def told(n_blocks: int, digest: str) -> str:

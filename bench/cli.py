@@ -20,6 +20,7 @@ import click
 
 from bench import process_end
 from bench.errors import InputError, StoppedError
+from bench.plain import one_line, printable, shortened
 from bench.process_end import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DEBUG = "BATCHBENCH_DEBUG"
 FOUND, BAD_INPUT, FAILURE = 1, 2, 3
+LONGEST = 700  # characters of a message, whatever was given
 # What a stream cannot write, in its place: a terminal may know ASCII alone
 PLAIN = {"×": "x", "µ": "u", "−": "-", "–": "-", "—": "-", "…": "...", "≤": "<=", "≥": ">="}
 
@@ -47,6 +49,19 @@ def listed(convert: Callable[[str], Any]) -> Callable[..., list[Any] | None]:
             ) from None
 
     return callback
+
+
+class Place(click.Path):
+    """A path that a system may know: not an empty one, as of a variable that is not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value) or "\0" in str(value):
+            self.fail("a path is not empty, and holds no NUL character", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PLACE = Place(path_type=Path)
 
 
 def _batch_size(text: str) -> int | str:
@@ -119,12 +134,12 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
     callback=listed(float),
     help="An update of your own program takes C0 + C1 x batch size seconds.",
 )
-@click.option("--save-model", type=click.Path(path_type=Path), metavar="FILE.npz")
+@click.option("--save-model", type=PLACE, metavar="FILE.npz")
 @table_options
 @click.option("--dry-run", is_flag=True, help="Tell what was understood and planned, and stop.")
 @click.option("--workers", type=int, metavar="N", help="Threads; results do not depend on it.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster trains, or local: processes.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder. [results]")
+@click.option("--out", type=PLACE, metavar="DIR", help="Folder. [results]")
 def study(subject: str, dry_run: bool, **options: Any) -> None:
     """Measure which batch size and learning rate to use for NAME or FILE.
 
@@ -140,7 +155,7 @@ def study(subject: str, dry_run: bool, **options: Any) -> None:
     if subject == ALL:
         study_of_all(dry_run, given)
     elif dry_run:
-        click.echo(look(subject, **given))
+        say(look(subject, **given))
     else:
         tell(run_study(subject, **given))
 
@@ -152,7 +167,7 @@ def study_of_all(dry_run: bool, given: dict[str, Any]) -> None:
 
     if dry_run:
         for one in PROBLEMS:
-            click.echo(look(one, **given | {"compare_rules": True}))
+            say(look(one, **given | {"compare_rules": True}))
         return
     done = study_all(finished=tell, **given)
     tell(done)
@@ -162,13 +177,18 @@ def study_of_all(dry_run: bool, given: dict[str, Any]) -> None:
 
 def tell(done: Study) -> None:
     """Print the answer of a finished study, and where its page is."""
-    click.echo(f"{done.terminal_summary()}\n{done.report}")
+    say(f"{done.terminal_summary()}\n{done.report}")
+
+
+def say(text: object) -> None:
+    """Print words and paths, of which nothing moves a terminal's cursor."""
+    click.echo(printable(str(text), kept="\n"))
 
 
 @cli.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.npz")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.csv", help="[the terminal]")
+@click.argument("model", type=PLACE, metavar="MODEL.npz")
+@click.argument("file", type=PLACE, metavar="FILE")
+@click.option("--out", type=PLACE, metavar="FILE.csv", help="[the terminal]")
 def predict(model: Path, file: Path, out: Path | None) -> None:
     """Predict a table's target with a network that `study --save-model` wrote."""
     from bench.model import load_model, write_predictions
@@ -200,19 +220,19 @@ def walk(params: str | None, x: str | None, y: str | None, form: str, **options:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+@click.option("--out", type=PLACE, default=Path("results"), metavar="DIR")
 def prune(out: Path) -> None:
     """Delete the stored results that no study in the folder uses."""
     from bench.study import prune as prune_blocks
 
-    click.echo(f"{prune_blocks(out)} files deleted below {out}")
+    say(f"{prune_blocks(out)} files deleted below {out}")
 
 
 @cli.command()
 @click.option("--simulations", type=int, default=2000, show_default=True, metavar="N")
 @click.option("--only", default="", metavar="TEXT", help="Intervals whose name holds it. [all]")
 @click.option("--workers", type=int, metavar="N", help="Processes; results do not depend on it.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+@click.option("--out", type=PLACE, default=Path("results"), metavar="DIR")
 def calibrate(out: Path, **options: Any) -> int:
     """Check the intervals of all studies on simulated data with known truth.
 
@@ -227,7 +247,7 @@ def calibrate(out: Path, **options: Any) -> int:
     found = calibration.calibrate(**options, progress=reporter())
     calibration.show(found, Console())
     for path in calibration.write(found, out / "calibration"):
-        click.echo(path)
+        say(path)
     return 0 if found.passed else FOUND
 
 
@@ -240,7 +260,7 @@ def calibrate(out: Path, **options: Any) -> int:
     help="[1, 2, 4, ... 128, full]",
 )
 @click.option("--rounds", type=int, metavar="R", help="Of each at each batch size. [6]")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+@click.option("--out", type=PLACE, default=Path("results"), metavar="DIR")
 def roofline(out: Path, **options: Any) -> None:
     """Measure this core's limits, and draw training below them, with look-ahead and without.
 
@@ -250,7 +270,7 @@ def roofline(out: Path, **options: Any) -> None:
     from bench.roofline import roofline as run_roofline
 
     measured, page = run_roofline(out, **options)
-    click.echo(f"{terminal_summary(measured)}\n{page}")
+    say(f"{terminal_summary(measured)}\n{page}")
 
 
 @cli.command()
@@ -264,11 +284,11 @@ def roofline(out: Path, **options: Any) -> None:
     "--peer",
     "own",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE.py",
     help="A program of your own: it has prepare(work) -> run.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+@click.option("--out", type=PLACE, default=Path("results"), metavar="DIR")
 def peers(out: Path, **options: Any) -> None:
     """Time the same training in other programs, side by side: NumPy, scikit-learn, JAX, PyTorch.
 
@@ -278,7 +298,7 @@ def peers(out: Path, **options: Any) -> None:
     from bench.report.peers import terminal_summary
 
     measured, page = run_peers(out, **options)
-    click.echo(f"{terminal_summary(measured)}\n{page}")
+    say(f"{terminal_summary(measured)}\n{page}")
 
 
 @cli.command()
@@ -293,7 +313,7 @@ def peers(out: Path, **options: Any) -> None:
     default=None,
     help="Other results than BASE's are meant: networks must learn as well.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+@click.option("--out", type=PLACE, default=Path("results"), metavar="DIR")
 def compare(base: str, head: str | None, out: Path, **options: Any) -> int:
     """Tell whether HEAD's kernels are slower than BASE's, or learn worse.
 
@@ -304,16 +324,16 @@ def compare(base: str, head: str | None, out: Path, **options: Any) -> int:
     from bench.report.compare import terminal_summary
 
     def tell_it(done: Comparison) -> None:
-        click.echo(terminal_summary(done))
+        say(terminal_summary(done))
 
     done, summary = run_compare(base, head, out=out, finished=tell_it, **options)
-    click.echo(summary)
+    say(summary)
     return FOUND if done.regressions else 0
 
 
 @cli.command()
 @click.option("--check", is_flag=True, help="Exit with 1 where the newest run is worse.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), metavar="DIR")
+@click.option("--out", type=PLACE, default=Path("results"), metavar="DIR")
 def history(check: bool, out: Path) -> int:
     """Show speed and quality over commits, from what `pytest --benchmark` stored.
 
@@ -324,7 +344,7 @@ def history(check: bool, out: Path) -> int:
     from bench.report.history import terminal_summary
 
     found, page = read_history(out)
-    click.echo(f"{terminal_summary(found.machines, found.notes)}\n{page}")
+    say(f"{terminal_summary(found.machines, found.notes)}\n{page}")
     return FOUND if check and found.worse else 0
 
 
@@ -341,7 +361,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         done = cli.main(arguments, prog_name="batchbench", standalone_mode=False)
     except (InputError, click.ClickException) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"batchbench: {' '.join(text.split())}", file=sys.stderr)
+        print(f"batchbench: {shortened(one_line(text), LONGEST)}", file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
@@ -355,7 +375,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        what = " ".join(str(error).split())
+        what = shortened(one_line(str(error)), LONGEST)
         print(
             f"batchbench: {type(error).__name__}: {what} "
             f"(the same command with {DEBUG}=1 shows where)",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import kernels
-from bench import block_list, report, view
+from bench import block_list, csv_files, memory, report, view
 from bench.analysis.arms import Arm
 from bench.analysis.claims.mistakes import mistake_claims
 from bench.analysis.mistakes import (
@@ -177,11 +177,14 @@ def checked(options: Mapping[str, Any]) -> Options:
 def prepare(settings: Options, progress: Reporter) -> Trainings:
     """Return the trainings of the study, none of it done."""
     subject = load_problem(SUBJECT)
+    sizes = arms(subject, settings.batch_sizes)
+    n_seeds = XOR_SEEDS * settings.n_seeds(subject)
+    memory.check(subject, n_seeds, len(sizes), 0, settings.n_workers)
     right = Training(
         problem=subject,
         rule="sgd",
-        seeds=settings.all_seeds,
-        batch_sizes=arms(subject, settings.batch_sizes),
+        seeds=settings.seeds_of(subject),
+        batch_sizes=sizes,
         store=Store(Path(settings.out)),
         crew=Threads(settings.n_workers),
         progress=progress,
@@ -450,7 +453,7 @@ def publish(trainings: Trainings, mistakes: Mistakes, settings: Options) -> Mist
         record["blocks_sha256"] = digest
         footer = {"study": record["id"]}
         view.write_parquet(folder / "runs.parquet", RUNS_SCHEMA, run_tables(trainings), footer)
-        summary_table(mistakes).to_csv(folder / "summary.csv", index=False)
+        csv_files.write(summary_table(mistakes), folder / "summary.csv")
         view.write_json(folder / "claims.json", mistakes.claims)
         page.write(mistakes, folder, view.facts(record))
         view.write_json(folder / "study.json", record)

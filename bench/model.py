@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
-from struct import error as StructError  # noqa: N812
-from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
-from zlib import error as ZlibError  # noqa: N812
 
 import click
 import numpy as np
@@ -20,20 +18,21 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 import kernels
+from bench import arrays, csv_files
 from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
+from bench.plain import printable
 from bench.problems import Problem
 from bench.problems.table import Table
+from bench.problems.table.read import path_label
+from bench.problems.table.words import listed, shown
 from kernels import Network
 
 FORMAT = 1
 SEED = 1  # the first that reports
-# What reading damaged or foreign bytes raises: zip, NumPy's header, JSON, missing or odd fields
-WRONG = (
-    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError,
-    RuntimeError, BadZipFile, ZlibError, StructError, TokenError, SyntaxError,
-)  # fmt: skip
+MOST_TEXT = 1 << 24  # characters that describe a model: as Python's objects they take much more
+MEMBERS = {"params", "model"}
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,17 @@ def save_model(model: Model, path: Path) -> None:
         "table": model.table.to_json(),
         "about": model.about,
     }
+    described = json.dumps(about)
+    if len(described) > MOST_TEXT:
+        raise InputError(
+            f"save_model: the table's columns and levels take {len(described):,} characters, more "
+            f"than {MOST_TEXT:,}: leave some out with --drop"
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(file, params=model.params, model=np.array(json.dumps(about)))
+            np.savez(file, params=model.params, model=np.array(described))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -148,31 +153,47 @@ def load_model(path: Path) -> Model:
     InputError
         Where it is missing, damaged or no model's.
     """
+    label = path_label(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist: `batchbench study FILE --save-model` makes one")
+        raise InputError(f"{label} does not exist: `batchbench study FILE --save-model` makes one")
+    if not path.is_file():
+        raise InputError(f"{label} is no file: `batchbench study FILE --save-model` makes one")
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            params, about = file["params"], json.loads(str(file["model"]))
+        params, about = _members(path)
         fields = about["network"]
         network = Network(**{**fields, "widths": tuple(fields["widths"])})
         table = Table.from_json(about["table"])
-        _check(about["format"], network, params, table)
-    except WRONG as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} is no model of batchbench ({why}): save it again") from None
-    return Model(network, params, table, about["about"])
+        table.check()
+        _check(network, params, table)
+        return Model(network, params, table, dict(about["about"]))
+    except arrays.DAMAGE as error:
+        why = shown(str(error), 200) or type(error).__name__
+        raise InputError(f"{label} is no model of batchbench ({why}): save it again") from None
 
 
-def _check(version: object, network: Network, params: NDArray[Any], table: Table) -> None:
+def _members(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return the parameters in a model's file, and what is told of them."""
+    found = arrays.read_npz(path)
+    if set(found) != MEMBERS:
+        raise ValueError(f"it holds {listed(sorted(found))}")
+    text = str(found["model"])
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"its description has {len(text):,} characters")
+    about = json.loads(text)
+    if not isinstance(about, dict) or about["format"] != FORMAT:
+        raise ValueError("of another version")
+    return found["params"], about
+
+
+def _check(network: Network, params: NDArray[Any], table: Table) -> None:
     """Refuse, with a ValueError, parts that do not belong together."""
     outputs = len(table.target.classes)
-    if version != FORMAT:
-        raise ValueError(f"of version {version}")
     if params.dtype != np.float32 or params.shape != (network.n_params,):
         raise ValueError(f"its parameters are {params.dtype} {params.shape}")
     if not np.isfinite(params).all():
         raise ValueError("its parameters are not finite")
-    fits = network.n_outputs == (1 if outputs in (0, 2) else outputs)
+    output = {0: "linear", 2: "sigmoid"}.get(outputs, "softmax")
+    fits = (network.output, network.n_outputs) == (output, 1 if outputs in (0, 2) else outputs)
     if network.n_inputs != len(table.mean) or not fits:
         raise ValueError("its network does not fit its table")
 
@@ -223,11 +244,15 @@ def write_predictions(model: Model, source: Path, out: Path | None) -> None:
     InputError
         As of `predict`, and where the file cannot be written.
     """
-    text = predict(model, source).to_csv(index=False, float_format="%.6g")
+    found, text = predict(model, source), StringIO()
+    csv_files.write(found, text, float_format="%.6g")
     if out is None:
-        click.echo(text, nl=False)
+        shown_text = text.getvalue()
+        if sys.stdout.isatty():  # a program wants every byte, a terminal might obey some
+            shown_text = printable(shown_text, kept="\n")
+        click.echo(shown_text, nl=False)
         return
     try:
-        out.write_text(text, encoding="utf-8")
+        out.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from None

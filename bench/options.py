@@ -22,8 +22,10 @@ from kernels.updates import RULES
 BatchSize = int | Literal["full"]
 
 NOT_STORED = ("workers", "scheduler", "out", "save_model")  # results do not depend on them
+PATHS = {"out": "folder", "save_model": "file"}
 UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 SEEDS = 48
+MOST_WORKERS = 1024  # more threads are a slip of the keyboard
 TABLE_BUDGET = 60.0  # seconds that the study of an own table may take, unless told otherwise
 
 
@@ -100,6 +102,8 @@ class Options:
             put("seeds", _whole("seeds", self.seeds, 2, "seed 0 tunes and seed 1 reports"))
         if self.workers is not None:
             put("workers", _whole("workers", self.workers, 1, "threads that train"))
+            if self.workers > MOST_WORKERS:
+                raise InputError(f"workers must be {MOST_WORKERS:,} or fewer, got {self.workers:,}")
         if not isinstance(self.compare_rules, bool):
             raise InputError(f"compare_rules must be True or False, got {self.compare_rules!r}")
         if self.scheduler is not None and not str(self.scheduler).strip():
@@ -114,6 +118,8 @@ class Options:
             put("hidden", tuple(self.hidden))
         if self.target_loss is not None:
             put("target_loss", _positive("target_loss", self.target_loss))
+        for name in ("out", "save_model"):
+            _check_path(name, getattr(self, name))
         if self.budget is not None:
             put("budget", _seconds(self.budget))
         if self.rounds is not None:
@@ -179,15 +185,14 @@ class Options:
         given = self.batch_sizes is not None and self.learning_rates is not None
         return given and self.seeds is not None
 
-    @property
-    def all_seeds(self) -> tuple[int, ...]:
-        """The seeds: 0, 1, 2, ... as many as given, else 48."""
-        return tuple(range(SEEDS if self.seeds is None else self.seeds))
+    def n_seeds(self, problem: Problem) -> int:
+        """Number of seeds of a study of a problem that may have a usual number of its own."""
+        usual = SEEDS if problem.seeds is None else problem.seeds
+        return usual if self.seeds is None else self.seeds
 
     def seeds_of(self, problem: Problem) -> tuple[int, ...]:
-        """Return the seeds of a study of a problem that may have a usual number of its own."""
-        usual = self.seeds is None and problem.seeds is not None
-        return tuple(range(problem.seeds or 0)) if usual else self.all_seeds
+        """Return the seeds of a study of a problem: 0, 1, 2, ..."""
+        return tuple(range(self.n_seeds(problem)))
 
     @property
     def n_workers(self) -> int:
@@ -249,6 +254,15 @@ def _whole(name: str, value: object, least: int, why: str) -> int:
     if not whole or int(value) < least:  # type: ignore[call-overload]
         raise InputError(f"{name} must be a whole number of {least} or more ({why}), got {value!r}")
     return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _check_path(name: str, path: object) -> None:
+    """Refuse what is no path of a file or folder: an empty text, one with a NUL, another type."""
+    if path is None:
+        return
+    text = str(path) if isinstance(path, str | Path) else ""
+    if not text or "\0" in text or (name == "save_model" and not Path(text).name):
+        raise InputError(f"{name} must be the path of a {PATHS[name]}, got {path!r}")
 
 
 def _listed(name: str, values: object, convert: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from bench.experiments.progress import Reporter, reporter
 from bench.report import peers as page
 from bench.report import words
 from bench.speed.side_by_side import Measured, Plan, check_own, measure, settings
+from bench.speed.subject import Subject
 from bench.stages import duration
 
 OPTIONS = {"cases": "--case", "own": "--peer"}  # given once for each value
@@ -47,13 +48,17 @@ def peers(
     """
     plan = Plan(**{name: value for name, value in options.items() if value is not None})
     progress, out = progress or reporter(), Path(out)
+    subjects = plan.subjects()
+    plan.cells(subjects)  # refused before anything is written
     with working(out, page.NAME, progress.say):
-        return measured_and_written(out, plan, progress)
+        return measured_and_written(out, plan, subjects, progress)
 
 
-def measured_and_written(out: Path, plan: Plan, progress: Reporter) -> tuple[Measured, Path]:
+def measured_and_written(
+    out: Path, plan: Plan, subjects: dict[str, Subject], progress: Reporter
+) -> tuple[Measured, Path]:
     """Measure, and write what was measured, all of it or what there is at a Ctrl-C."""
-    subjects, measured = plan.subjects(), Measured()
+    measured = Measured()
     check_own(plan, subjects, measured)
     n_cells = len(plan.cells(subjects))
     foreseen = sum(plan.foreseen(cores, n_cells) for cores in settings())

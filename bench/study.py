@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import view
+from bench import csv_files, memory, view
 from bench.analysis.analyse import analyse
 from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
@@ -212,6 +212,10 @@ def prepare(
     """Return the training of a study, none of it done."""
     subject = subject_of(problem, settings)
     sizes = arms(subject, settings.batch_sizes)
+    memory.check(
+        subject, settings.n_seeds(subject), len(sizes), len(settings.learning_rates or ()),
+        settings.n_workers,
+    )  # fmt: skip
     if settings.compare_rules and subject.population is not None:
         raise InputError("compare_rules is for problems of data, and not for populations of XOR")
     training = Training(
@@ -351,7 +355,7 @@ def timed_before(
     if before.get("versions") != view.versions() or not path.is_file():
         return None
     try:
-        timings = pd.read_csv(path)
+        timings = csv_files.read(path)
     except (OSError, ValueError):  # pandas' own errors are ValueErrors
         return None
     whole = complete(timings, training.problem)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import kernels
-from bench import block_list
+from bench import block_list, csv_files
 from bench.analysis.evidence import Evidence
 from bench.analysis.outcomes import CAUSES
 from bench.errors import InputError
@@ -126,7 +126,7 @@ def write(
         counts = count_rows(training, populations)
         write_parquet(folder / "counts.parquet", COUNTS, counts, footer)
     write_summary(folder / "summary.csv", evidence.summary)
-    evidence.seconds.to_csv(folder / "seconds.csv", index=False)
+    csv_files.write(evidence.seconds, folder / "seconds.csv")
     write_tables(folder, evidence)
     write_json(folder / "claims.json", evidence.claims)
     from bench import report  # which imports Matplotlib
@@ -354,13 +354,13 @@ def write_tables(folder: Path, evidence: Evidence) -> None:
         tables["ratios"] = pd.concat(ratios, ignore_index=True)
     for name, table in tables.items():
         if len(table):
-            table.to_csv(folder / f"{name}.csv", index=False)
+            csv_files.write(table, folder / f"{name}.csv")
 
 
 def write_summary(path: Path, summary: pd.DataFrame) -> None:
     """Write summary.csv: pinned columns first; not reached is inf, no value is empty."""
     further = [name for name in summary.columns if name not in SUMMARY_COLUMNS]
-    summary[[*SUMMARY_COLUMNS, *further]].to_csv(path, index=False)
+    csv_files.write(summary[[*SUMMARY_COLUMNS, *further]], path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -371,7 +371,8 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False)
     for mark, number in MARKS.items():
         text = text.replace(f'"{mark}"', number)
-    path.write_text(text + "\n", encoding="utf-8")
+    # Half of a surrogate pair, as in names of files that are not UTF-8, becomes its JSON escape
+    path.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 MARKS = {"\ufdd0+": "1e999", "\ufdd0-": "-1e999"}  # U+FDD0 is no character: no text holds it
@@ -426,7 +427,7 @@ def read_table(path: Path) -> pd.DataFrame:
         Where its file is missing or damaged.
     """
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        return pd.read_parquet(path) if path.suffix == ".parquet" else csv_files.read(path)
     except FileNotFoundError:
         raise InputError(f"{path} is not there: not every study has it, or it was lost") from None
     except (OSError, ValueError) as error:  # those of pyarrow and pandas are among them

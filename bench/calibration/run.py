@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from bench import csv_files
 from bench.analysis.intervals import VERDICTS, proportion_interval
 from bench.calibration import equal_arms
 from bench.calibration.registry import CASES
@@ -30,6 +31,7 @@ from bench.experiments.progress import Reporter, Silent, stage
 Floats = NDArray[np.float64]
 
 SIMULATIONS = 2000
+MOST_SIMULATIONS, MOST_WORKERS = 1_000_000, 1024
 ENOUGH, NOMINAL = 0.93, 0.95  # coverage that is asked for, and that is stated
 EQUAL_ARMS = "equal arms"
 PER_REPETITION = 10  # simulations of an interval for each repetition of equal arms
@@ -95,10 +97,10 @@ def calibrate(
     InputError
         Where no name holds `only`, or a number is too small.
     """
-    if simulations < 1:
-        raise InputError(f"simulations: give 1 or more, got {simulations}")
-    if workers is not None and workers < 1:
-        raise InputError(f"workers: give 1 or more, got {workers}")
+    if not 1 <= simulations <= MOST_SIMULATIONS:
+        raise InputError(f"simulations: give 1 to {MOST_SIMULATIONS:,}, got {simulations:,}")
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise InputError(f"workers: give 1 to {MOST_WORKERS:,}, got {workers:,}")
     names = [name for name in [*CASES, EQUAL_ARMS] if only.lower() in name.lower()]
     if not names:
         raise InputError(
@@ -264,7 +266,7 @@ def write(found: Calibration, folder: Path) -> list[Path]:
             if len(table):
                 path = folder / f"{name}.csv"
                 unfinished = path.with_suffix(".tmp")
-                table.to_csv(unfinished, index=False)
+                csv_files.write(table, unfinished)
                 unfinished.replace(path)
                 paths.append(path)
     except OSError as error:

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from bench.arrays import read_npz
 from bench.problems.problem import Problem
 from kernels import Network
 from kernels.jit import CACHE_FOLDER
@@ -75,9 +76,9 @@ def _packed(problem: Problem) -> bytes:
 
 def _unpacked(data: bytes) -> Problem:
     """The problem of `_packed`."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in ARRAYS}
-        plain = json.loads(file["about"].tobytes())
+    file = read_npz(io.BytesIO(data))
+    arrays: dict[str, Any] = {name: file[name] for name in ARRAYS}
+    plain = json.loads(file["about"].tobytes())
     widths, *kinds = plain.pop("network")
     others: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()

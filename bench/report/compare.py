@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report import figures, words
+from bench import csv_files
+from bench.report import words
 from bench.report.figures import compare as drawing
 from bench.speed.compare import quality
 from bench.speed.compare.comparison import Comparison
@@ -200,9 +201,9 @@ def write(comparison: Comparison, folder: Path, about: Mapping[str, str]) -> Non
         }
         for row in comparison.rows
     ]
-    figures.write_csv(pd.DataFrame(speed), folder / "speed.csv")
-    figures.write_csv(comparison.measured.frame(), folder / "blocks.csv")
+    csv_files.write(pd.DataFrame(speed), folder / "speed.csv")
+    csv_files.write(comparison.measured.frame(), folder / "blocks.csv")
     quality_rows = [vars(row) for row in comparison.gate.rows]
-    figures.write_csv(pd.DataFrame(quality_rows), folder / "quality.csv")
+    csv_files.write(pd.DataFrame(quality_rows), folder / "quality.csv")
     drawing.save(comparison, folder)
     (folder / SUMMARY).write_text(markdown(comparison, about), encoding="utf-8")

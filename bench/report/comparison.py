@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import csv_files
 from bench.analysis.across import (
     BASE,
     FULL,
@@ -94,7 +95,7 @@ def write(
         Facts for the method, in the order of the page: "Command", "Date", ...
     """
     drawn = draw_all(results, folder / "figures")
-    verdict_table(results).to_csv(folder / "verdicts.csv", index=False)
+    csv_files.write(verdict_table(results), folder / "verdicts.csv")
     text = html(results, failed, drawn, about)
     (folder / "report.html").write_text(text, encoding="utf-8")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import csv_files
 from bench.report import figures, words
 from bench.report.figures import history as drawings
 from bench.report.page import card, environment, picture, stylesheet
@@ -107,7 +108,7 @@ def write(machines: Sequence[Machine], notes: Sequence[str], folder: Path, comma
         figures.save(name, spec, spec.data(machines), folder / "figures")
         for name, spec in drawings.figures(machines).items()
     ]
-    figures.write_csv(points_frame(machines), folder / "series.csv")
+    csv_files.write(points_frame(machines), folder / "series.csv")
     (folder / "report.html").write_text(html(machines, notes, drawn, command), encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import csv_files
 from bench.report import figures, words
 from bench.report.figures import peers as drawings
 from bench.report.frames import groups, records
@@ -55,9 +56,9 @@ def write(measured: Measured, folder: Path, about: Mapping[str, str]) -> None:
         if len(data := spec.data(table))
     ]
     told = left_out_told(measured.left_out)
-    figures.write_csv(rounds, folder / "rounds.csv")
-    figures.write_csv(table, folder / "peers.csv")
-    figures.write_csv(pd.DataFrame({"left_out": told}, dtype=str), folder / "left_out.csv")
+    csv_files.write(rounds, folder / "rounds.csv")
+    csv_files.write(table, folder / "peers.csv")
+    csv_files.write(pd.DataFrame({"left_out": told}, dtype=str), folder / "left_out.csv")
     text = markdown(table, roofs_told(rounds), about)
     (folder / "peers.md").write_text(text, encoding="utf-8")
     (folder / "report.html").write_text(html(measured, drawn, about), encoding="utf-8")

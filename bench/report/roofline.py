@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import csv_files
 from bench.report import figures, words
 from bench.report.figures import roofline as drawings
 from bench.report.frames import groups, records
@@ -43,8 +44,8 @@ def write(roofline: Roofline, folder: Path, about: Mapping[str, str]) -> None:
         figures.save(name, spec, spec.data(roofline), folder / "figures")
         for name, spec in specs.items()
     ]
-    figures.write_csv(roofline.rows, folder / "roofline.csv")
-    figures.write_csv(drawings.bandwidth_data(roofline), folder / "bandwidth.csv")
+    csv_files.write(roofline.rows, folder / "roofline.csv")
+    csv_files.write(drawings.bandwidth_data(roofline), folder / "bandwidth.csv")
     (folder / "report.html").write_text(html(roofline, drawn, about), encoding="utf-8")
 
 

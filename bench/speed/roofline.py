@@ -44,6 +44,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")
 CASES, BOTH = ("digits", "wide"), "both"
 OTHERS = ("NumPy", "JAX")
 ROUNDS = 6  # the least and the greatest of 6 enclose the median with 97%
+MOST_ROUNDS = 10_000
 PEAK_SECONDS = 0.02
 BLOCK_SAMPLES = 256
 OUR_WAYS = tuple(Way(OURS, runs, ahead) for runs in (LANES, 1) for ahead in (True, False))
@@ -143,8 +144,8 @@ class Plan:
     rounds: int = ROUNDS
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise InputError(f"--rounds: measure at least 1, got {self.rounds}")
+        if not 1 <= self.rounds <= MOST_ROUNDS:
+            raise InputError(f"--rounds: measure 1 to {MOST_ROUNDS:,}, got {self.rounds:,}")
         if self.case not in (*CASES, BOTH):
             raise InputError(f"--case: {self.case!r} is none of {', '.join((*CASES, BOTH))}")
         for size in self.batch_sizes:

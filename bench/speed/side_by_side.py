@@ -25,6 +25,7 @@ from kernels.reference import train_reference
 
 ROUNDS = 9  # the second least and the second greatest enclose the median with 96%
 ROUNDS_ALL_CORES = 3
+MOST_ROUNDS = 10_000
 ONE, ALL = "one", "all"  # cores
 SGEMM_SIZE = 768
 # Of about what a program takes at a batch size, to tell beforehand: its start, and a round
@@ -120,8 +121,8 @@ class Plan:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.cases if name not in CASES]:
             raise InputError(f"--case: {unknown[0]!r} is none of {', '.join(CASES)}")
-        if self.rounds < 1:
-            raise InputError(f"--rounds: measure at least 1, got {self.rounds}")
+        if not 1 <= self.rounds <= MOST_ROUNDS:
+            raise InputError(f"--rounds: measure 1 to {MOST_ROUNDS:,}, got {self.rounds:,}")
         for size in self.batch_sizes or ():
             if size != "full" and (not isinstance(size, int) or size < 1):
                 raise InputError(f"--batch-sizes: 1 or more, or full, got {size!r}")

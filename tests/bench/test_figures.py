@@ -10,6 +10,7 @@ import pytest
 from example_evidence import example_evidence
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from bench import csv_files
 from bench.errors import InputError
 from bench.report import figure, figures, theme, words
 from bench.report.figures import FIGURES, draw, learning, noise, outcomes, stability, targets, xor
@@ -257,7 +258,7 @@ def test_figures_can_be_drawn_from_their_csv(digits, tmp_path):
     """What stands in a figure's CSV is all that it is drawn from, bits, infinities and all."""
     for name in ("answer", "stability", "outcome_map"):
         data = FIGURES[name].data(digits)
-        figures.write_csv(data, tmp_path / "data.csv")
+        csv_files.write(data, tmp_path / "data.csv")
         again = pd.read_csv(tmp_path / "data.csv")
         pd.testing.assert_frame_equal(again, data, check_dtype=False, rtol=0, atol=0)
 
@@ -265,7 +266,7 @@ def test_figures_can_be_drawn_from_their_csv(digits, tmp_path):
 def test_no_cell_of_a_csv_starts_a_formula(tmp_path):
     """Text that a spreadsheet would evaluate is quoted; negative numbers stay numbers."""
     frame = pd.DataFrame({"name": ["=1+1", "plain"], "value": [-1.5, 2.0]})
-    figures.write_csv(frame, tmp_path / "data.csv")
+    csv_files.write(frame, tmp_path / "data.csv")
     assert (tmp_path / "data.csv").read_text() == "name,value\n'=1+1,-1.5\nplain,2.0\n"
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from example_evidence import example_evidence, synthetic_outcomes
 
+from bench import csv_files
 from bench.analysis.arms import Arm, Runs, mean_batch
 from bench.analysis.intervals import Estimate, median
 from bench.analysis.rate_growth import growth, rate_growth_table, redrawn_picks
@@ -520,7 +521,7 @@ def test_figures_are_drawn_from_their_csv(digits, tmp_path, name, known):
         digits = replace(digits, **frames)
     spec = tradeoff.FIGURES[name]
     data = spec.data(digits)
-    figures.write_csv(data, tmp_path / "data.csv")
+    csv_files.write(data, tmp_path / "data.csv")
     again = pd.read_csv(tmp_path / "data.csv")
     with draw.style(name):
         drawn = [figures.as_svg(spec.figure(one)) for one in (data, again)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.errors import InputError
 from bench.problems.table.read import Source
+from bench.problems.table.schema import NUMBER_MARKS
 from bench.problems.table.words import quoted, shown
 
 Floats = NDArray[np.float64]
@@ -44,15 +45,16 @@ class Style(NamedTuple):
 
 _WORDS = r"(?i:inf|infinity|nan)"
 _EXPONENT = r"([eE][+-]?[0-9]+)?"
-_SHAPES = {
-    (".", None): r"([0-9]+\.?[0-9]*|\.[0-9]+)",
-    (",", None): r"([0-9]+,?[0-9]*|,[0-9]+)",
-    (".", ","): r"([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]*)?",
-    (",", "."): r"([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]*)?",
-}
+_SHAPES = (
+    r"([0-9]+\.?[0-9]*|\.[0-9]+)",
+    r"([0-9]+,?[0-9]*|,[0-9]+)",
+    r"([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]*)?",
+    r"([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]*)?",
+)
 # The order decides where several read all that a file holds: see `choose_style`
 STYLES = tuple(
-    Style(*marks, rf"^[+-]?({shape}{_EXPONENT}|{_WORDS})$") for marks, shape in _SHAPES.items()
+    Style(*marks, rf"^[+-]?({shape}{_EXPONENT}|{_WORDS})$")
+    for marks, shape in zip(NUMBER_MARKS, _SHAPES, strict=True)
 )
 ANY_NUMBER = "|".join(style.pattern for style in STYLES)
 
@@ -232,6 +234,8 @@ class Profile:
         found = {k: as_numbers(cells, STYLES[k]) for k in sorted(self.styles)}
         known = {k: numbers for k, numbers in found.items() if numbers is not None}
         self.styles &= set(known)
+        if known and not np.isnan(known[min(known)]).all():  # nor are they true or false
+            return known[min(known)]
         words = pc.is_in(pc.utf8_lower(cells), value_set=pa.array([*BOOLEANS, None], pa.string()))
         self.boolean = self.boolean and bool(pc.all(words, min_count=0).as_py())
         if known:

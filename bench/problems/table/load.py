@@ -25,7 +25,7 @@ from bench.problems.table.encode import (
     standardization,
     standardized,
 )
-from bench.problems.table.options import TableOptions
+from bench.problems.table.options import TableOptions, is_device
 from bench.problems.table.read import open_source
 from bench.problems.table.schema import Column, Table, Target
 from bench.problems.table.target import Labels
@@ -218,8 +218,10 @@ def given_name(name: str | None) -> str | None:
 def study_name(source: str) -> str:
     """Return a folder's name for a file's, other than those of the program's own studies."""
     stem = Path(source).name.split(".")[0] if source else "table"
-    safe = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:100] or "table"
-    return f"{safe}_table" if safe.casefold() in RESERVED else safe
+    safe = re.sub(r"[^\w.-]+", "_", stem).strip("._-")
+    # A folder's name may have 255 bytes, of which what is being written takes some
+    safe = safe.encode()[:100].decode("utf-8", "ignore") or "table"
+    return f"{safe}_table" if safe.casefold() in RESERVED or is_device(safe) else safe
 
 
 def title(table: Table) -> str:

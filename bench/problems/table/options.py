@@ -11,6 +11,7 @@ from numbers import Real
 from bench.errors import InputError
 
 MISSING = ("median", "most_frequent", "drop", "error")
+DEVICES = ("CON", "PRN", "AUX", "NUL")
 TASKS = ("classification", "regression")
 
 
@@ -76,10 +77,11 @@ class TableOptions:
         if self.sep is not None and self.sep == self.decimal:
             raise InputError(f"sep and decimal are both {self.sep!r}: they must differ")
         _check(self.encoding is None or _known(self.encoding), "encoding", _ENC, self.encoding)
-        safe = self.name is None or _safe(self.name)
-        _check(safe, "name", "a folder's name, without / and not starting with a dot", self.name)
+        safe = self.name is None or (isinstance(self.name, str) and _safe(self.name))
+        _check(safe, "name", _NAME, self.name)
 
 
+_NAME = "a folder's name that any system takes: no / or \\, no dot in front, no control character"
 _ENC = "an encoding that Python knows, such as utf-8 or latin-1"
 _WORDS = {"sep": "one character, such as ; or tab", "decimal": "a point or a comma"}
 _CHARACTERS: dict[str, Callable[[str], bool]] = {
@@ -114,5 +116,11 @@ def _known(encoding: str) -> bool:
 
 def _safe(name: str) -> bool:
     """Whether a name is that of a folder in the folder of results."""
-    bad = set("/\\\0") & set(name)
-    return bool(name.strip()) and not bad and not name.startswith(".") and len(name) < 200
+    bad = set("/\\") & set(name) or not name.isprintable() or is_device(name)
+    return bool(name.strip(" .")) and not bad and name[0] != "." and len(name.encode()) < 200
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows takes a name, whatever its ending, for a device's."""
+    stem = name.split(".")[0].strip().upper()
+    return stem in DEVICES or (stem[:3] in ("COM", "LPT") and stem[3:].isdigit())

@@ -15,12 +15,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from bench.errors import InputError
 from bench.problems.table.options import TableOptions
 from bench.problems.table.schema import Reading
-from bench.problems.table.text_file import GZIP, TextFile
+from bench.problems.table.text_file import GZIP, MOST_COLUMNS, TextFile
 from bench.problems.table.words import listed, one_line, quoted, shown
 
 GAPS = (
@@ -29,6 +30,8 @@ GAPS = (
 )  # fmt: skip
 CHUNK_ROWS = 1 << 16  # of a Parquet file or a data frame
 PARQUET = b"PAR1"
+# A Parquet file's columns may come to so many times its size, or to so many bytes
+MOST_TIMES, FEW_BYTES, NUMBER_BYTES = 1000, 1 << 28, 4
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV",
     b"BZh91AY": "packed by bzip2: unpack it, or use gzip",
@@ -213,22 +216,57 @@ def _parquet_source(path: Path, given: str, options: TableOptions) -> Source:
     """Open a Parquet file."""
     label = path_label(path)
     try:
-        every = pa.parquet.ParquetFile(path).schema_arrow.names
+        file = pa.parquet.ParquetFile(path)
+        schema, n_rows, size = file.schema_arrow, file.metadata.num_rows, path.stat().st_size
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{label} is no Parquet file ({_reason(error)}): write it again") from None
-    every = [name for name in every if not PANDAS_INDEX.fullmatch(name)]
+    every = [name for name in schema.names if not PANDAS_INDEX.fullmatch(name)]
+    if len(every) > MOST_COLUMNS:
+        raise InputError(
+            f"{label} has {len(every):,} columns, more than {MOST_COLUMNS:,}: leave some out"
+        )
+    _check_unpacked(label, NUMBER_BYTES * n_rows * len(every), size)
+    texts = [field.name for field in schema if _is_text(field.type)]
 
     def chunks(columns: Sequence[int]) -> Iterator[Chunk]:
         wanted = [every[number] for number in columns]
+        unpacked = 0
         try:
-            for batch in pa.parquet.ParquetFile(path).iter_batches(CHUNK_ROWS, columns=wanted):
-                yield [batch.column(name) for name in wanted]
+            # Texts are read as each of them once: what they come to is known before they are made
+            reader = pa.parquet.ParquetFile(path, read_dictionary=texts)
+            for batch in reader.iter_batches(CHUNK_ROWS, columns=wanted):
+                cells = [batch.column(name) for name in wanted]
+                unpacked += sum(map(_text_bytes, cells))
+                _check_unpacked(label, unpacked, size)
+                yield cells
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{label} is damaged ({_reason(error)}): write it again") from None
         pa.default_memory_pool().release_unused()
 
     reading = Reading(given, "parquet", na_values=gap_marks(options))
     return Source(reading, label, check_names(label, every), chunks, lambda k: k + 1)
+
+
+def _text_bytes(cells: pa.Array) -> int:
+    """Return the bytes of texts that are read as each of them once; 0 for other cells."""
+    if not pa.types.is_dictionary(cells.type) or not _is_text(cells.type.value_type):
+        return 0
+    lengths = pc.cast(pc.binary_length(cells.dictionary), pa.int64())
+    return int(pc.sum(pc.take(lengths, cells.indices)).as_py() or 0)
+
+
+def _check_unpacked(label: str, unpacked: int, size: int) -> None:
+    """Refuse a file that is small and unpacks to what no memory holds."""
+    if unpacked > max(FEW_BYTES, MOST_TIMES * size):
+        raise InputError(
+            f"{label} unpacks to more than {MOST_TIMES:,} times its size, as no table does: write "
+            "it again with fewer rows, or as CSV"
+        )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether cells of a type are texts, of any length."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _reason(error: BaseException) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 VALUED = ("number", "date", "boolean")  # kinds that become one number, in the order of features
+Record = TypeVar("Record")
+UNUSED = ("dropped", "target")
+# Decimal mark, and mark between thousands, of the ways in which numbers are written
+NUMBER_MARKS = ((".", None), (",", None), (".", ","), (",", "."))
 
 
 @dataclass(frozen=True)
@@ -170,17 +177,42 @@ class Table:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        """Return the table that `to_json` described."""
+        """Return the table that `to_json` described.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            For a field that is missing, unknown, or of another type.
+        """
         counts = {name: plain[name] for name in ("n_rows", "n_rows_used", "n_rows_dropped")}
+        numbers = {name: tuple(plain[name]) for name in ("mean", "scale")}
+        for name, value in (counts | numbers).items():
+            _check_type(name, value, int if name in counts else tuple[float, ...])
         return cls(
-            reading=Reading(**_tuples(plain["reading"])),
-            options=TableOptions(**_tuples(plain["options"])),
-            columns=tuple(Column(**_tuples(column)) for column in plain["columns"]),
-            target=Target(**_tuples(plain["target"])),
-            mean=np.array(plain["mean"], np.float64),
-            scale=np.array(plain["scale"], np.float64),
+            reading=_record(Reading, plain["reading"]),
+            options=_record(TableOptions, plain["options"]),
+            columns=tuple(_record(Column, column) for column in plain["columns"]),
+            target=_record(Target, plain["target"]),
+            mean=np.array(numbers["mean"], np.float64),
+            scale=np.array(numbers["scale"], np.float64),
             **counts,
         )
+
+    def check(self) -> None:
+        """Refuse, with a ValueError, fields that contradict each other, as in a changed file."""
+        names = [column.name for column in self.columns]
+        sound = all(map(_is_sound, self.columns)) and len(set(names)) == len(names)
+        n_features = sum(len(column.features) for column in self.columns)
+        if not sound or {len(self.mean), len(self.scale)} != {n_features} or not n_features:
+            raise ValueError("its columns contradict its features")
+        if not (self.scale > 0).all():
+            raise ValueError("its deviations are not above 0")
+        marks = self.reading.decimal, self.reading.thousands
+        if marks not in NUMBER_MARKS:
+            raise ValueError(f"numbers are not marked by {marks}")
+        classes = self.target.classes
+        if (self.target.task == "classification") != bool(classes) or len(classes) == 1:
+            raise ValueError("its classes do not fit its task")
 
     def encode(
         self, source: str | Path | pd.DataFrame
@@ -210,6 +242,44 @@ class Table:
         return encode(self, source)
 
 
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn JSON's lists back into tuples."""
-    return {k: tuple(value) if isinstance(value, list) else value for k, value in fields.items()}
+def _is_sound(column: Column) -> bool:
+    """Whether a column's fields belong together."""
+    if column.kind == "category":
+        n_features = len(column.levels) + bool(column.pooled)
+        return isinstance(column.fill, str) and len(column.features) == n_features
+    if column.kind in VALUED:
+        value = isinstance(column.fill, float)
+        return value and len(column.features) == 1 + column.indicator
+    return column.kind in UNUSED and not column.features
+
+
+def _record(kind: type[Record], plain: dict[str, Any]) -> Record:
+    """Return a record of the fields in JSON, whose lists are tuples here.
+
+    Raises
+    ------
+    TypeError
+        For a field that is unknown or of another type.
+    """
+    fields = {k: tuple(value) if isinstance(value, list) else value for k, value in plain.items()}
+    hints = get_type_hints(kind)
+    for name, value in fields.items():
+        if name in hints:  # else the record refuses it
+            _check_type(name, value, hints[name])
+    return kind(**fields)
+
+
+def _check_type(name: str, value: object, kind: Any) -> None:
+    if not _fits(value, kind):
+        raise TypeError(f"{name} is of another type")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value from JSON is of a type as a dataclass names it; numbers are finite."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) in (tuple, Sequence):
+        return isinstance(value, tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
+    if kind is float:
+        return isinstance(value, float) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

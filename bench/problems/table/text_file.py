@@ -8,6 +8,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from bench.errors import InputError
 from bench.problems.table.words import plural, shown
 
 SEPARATORS = (",", ";", "\t", "|")
-CHUNK_BYTES = 1 << 20  # read at once; a row must fit
+CHUNK_BYTES = 1 << 20  # read at once, of a thousand columns; a row must fit
+LONGEST_ROW = 1 << 22  # characters of the header, or of a row that is looked at for its fault
+MOST_COLUMNS, MOST_BLANK = 20_000, 100_000  # lines that are blank before the header
 SAMPLE_BYTES = 1 << 18  # of which the separator is found out
-LONGEST_CELL = 1 << 30
+# A packed file may unpack to so many times its size, or to so many bytes: numbers and texts are
+# packed to a tenth, and what is packed to a thousandth is made to do harm
+MOST_UNPACKED, FEW_UNPACKED = 200, 1 << 26
 GZIP, UTF8_BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 # Those of UTF-32 come first: they begin as that of UTF-16
 WIDE_BOMS = {
@@ -67,7 +72,7 @@ class TextFile:
 
     def _bytes(self) -> gzip.GzipFile | io.BufferedReader:
         """Open the file's bytes."""
-        return gzip.open(self.path) if self.packed else self.path.open("rb")
+        return _Unpacked(self.path, self.label) if self.packed else self.path.open("rb")
 
     def _guarded(self, read: Callable[[], Any]) -> Any:
         """Read, and say in one line what is wrong with a damaged file."""
@@ -111,7 +116,8 @@ class TextFile:
         with self._text() as file:
             reader = _reader(file, sep)
             try:
-                names: list[str] = self._guarded(lambda: next(filter(None, reader), []))
+                first = filter(None, islice(reader, MOST_BLANK))
+                names: list[str] = self._guarded(lambda: next(first, []))
             except (UnicodeError, csv.Error) as error:
                 raise self._explained(error) from None
         if not names:
@@ -120,6 +126,11 @@ class TextFile:
             )
         if any("\0" in name for name in names):
             raise InputError(f"{self.label}, row 1: {NUL}")
+        if len(names) > MOST_COLUMNS:
+            raise InputError(
+                f"{self.label} has {len(names):,} columns, more than {MOST_COLUMNS:,}: leave some "
+                "out, or give another --sep"
+            )
         self.n_columns, self.n_lines = len(names), reader.line_num
         return names
 
@@ -132,7 +143,7 @@ class TextFile:
             For the first row that cannot be read.
         """
         text = _Recoded(self._text(), self.n_lines, self.label)
-        with io.BufferedReader(text, CHUNK_BYTES) as stream:
+        with io.BufferedReader(text, self._chunk_bytes) as stream:
             try:
                 batches = self._guarded(lambda: self._batches(stream, columns))
                 while (batch := self._guarded(lambda: next(batches, None))) is not None:
@@ -146,6 +157,11 @@ class TextFile:
         self.checked = True
         pa.default_memory_pool().release_unused()
 
+    @property
+    def _chunk_bytes(self) -> int:
+        """Bytes that are read at once: more for many columns, each of which costs its time."""
+        return CHUNK_BYTES * max(1, self.n_columns // 1000)
+
     def _batches(self, stream: io.BufferedReader[Any], columns: Sequence[int]) -> Iterator[Any]:
         """Return pyarrow's record batches, of which there are none where there are no rows."""
         if not stream.peek(1):
@@ -153,7 +169,7 @@ class TextFile:
         names = [str(number) for number in range(self.n_columns)]
         batches: Iterator[Any] = pa.csv.open_csv(
             stream,
-            read_options=pa.csv.ReadOptions(column_names=names, block_size=CHUNK_BYTES),
+            read_options=pa.csv.ReadOptions(column_names=names, block_size=self._chunk_bytes),
             parse_options=pa.csv.ParseOptions(delimiter=self.sep, newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
@@ -174,7 +190,7 @@ class TextFile:
         """Find the row that cannot be read, and say what is wrong with it."""
         return self._fault() or InputError(
             f"{self.label} cannot be read ({shown(str(error), 200)}): mend the file, of which no "
-            f"row may be longer than {CHUNK_BYTES:,} bytes"
+            f"row may be longer than {self._chunk_bytes:,} bytes"
         )
 
     def _fault(self) -> InputError | None:
@@ -230,9 +246,40 @@ def _line_ends(text: str) -> int:
 
 
 def _reader(file: io.TextIOWrapper, sep: str) -> Any:
-    """Return Python's strict reader, which takes cells of any length."""
-    csv.field_size_limit(LONGEST_CELL)
-    return csv.reader(file, delimiter=sep, strict=True)
+    """Return Python's strict reader, which takes rows of up to `LONGEST_ROW` characters."""
+    csv.field_size_limit(LONGEST_ROW)
+    return csv.reader(_lines(file), delimiter=sep, strict=True)
+
+
+def _lines(file: io.TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of a file, of which none may need the memory of a whole file."""
+    while line := file.readline(LONGEST_ROW):
+        if len(line) == LONGEST_ROW:
+            raise csv.Error(f"longer than {LONGEST_ROW:,} characters")
+        yield line
+
+
+class _Unpacked(gzip.GzipFile):
+    """The bytes of a packed file; refuses one that is small and unpacks without an end."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        super().__init__(path)
+        self.label = label
+        self.most = max(FEW_UNPACKED, MOST_UNPACKED * path.stat().st_size)
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._counted(super().read(size))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._counted(super().read1(size))
+
+    def _counted(self, data: bytes) -> bytes:
+        if self.tell() > self.most:
+            raise InputError(
+                f"{self.label} unpacks to more than {MOST_UNPACKED} times its size, as no table "
+                "does: unpack it yourself if it is one"
+            )
+        return data
 
 
 def _fitness(lines: Sequence[str], sep: str) -> tuple[float, int]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.plain import one_line
+
+__all__ = ["listed", "one_line", "plural", "quoted", "shown"]
+
 LONGEST = 60  # characters of a name or cell that a message shows
 LISTED = 8  # names that a message lists
 DOTS = "..."
-
-
-def one_line(text: str) -> str:
-    """Return a text in one line, without characters that move the cursor."""
-    plain = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain)
 
 
 def shown(name: str, longest: int = LONGEST) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench import csv_files
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.report.figures import (
@@ -107,7 +108,7 @@ def save(name: str, spec: FigureSpec, data: pd.DataFrame, folder: Path) -> Drawn
         draw.write_title(drawing, title)
         (folder / f"{name}.svg").write_text(as_svg(drawing, facecolor=draw.PAPER), encoding="utf-8")
         drawing.savefig(folder / f"{name}.png", dpi=150)
-    write_csv(data, folder / f"{name}.csv")
+    csv_files.write(data, folder / f"{name}.csv")
     return DrawnFigure(name, title, spec.reading, data, wide, narrow)
 
 
@@ -118,15 +119,3 @@ def as_svg(drawing: Figure, facecolor: str = "none") -> str:
     drawing.savefig(text, format="svg", facecolor=facecolor, metadata=nothing)
     # matplotlib names one family only: readers without it should get a sans-serif as well
     return text.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', system-ui, sans-serif")
-
-
-def write_csv(data: pd.DataFrame, path: Path) -> None:
-    """Write a frame as CSV in which no text can be taken for a formula by a spreadsheet."""
-    text = data.select_dtypes(exclude="number").columns
-    safe = data.assign(**{c: data[c].map(_no_formula) for c in text})
-    safe.to_csv(path, index=False, lineterminator="\n")
-
-
-def _no_formula(value: object) -> object:
-    """The value with a quote before it where a spreadsheet would evaluate it."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

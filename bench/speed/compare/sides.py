@@ -66,10 +66,10 @@ def side(revision: str) -> Side:
     if revision == WORKING_TREE:
         folder = lay_down(ROOT / "kernels")
         return Side(revision, _short("HEAD") if _committed("HEAD") == folder else "", folder)
-    # A name that begins with a hyphen would be an option of git
+    # A name that begins with a hyphen would be an option of git; a NUL ends no argument
     found = (
         None
-        if revision.startswith("-")
+        if revision.startswith("-") or "\0" in revision
         else _git("rev-parse", "--verify", f"{revision}^{{commit}}")
     )
     if found is None:
