@@ -8,7 +8,9 @@ what they are, those in texts too: the class -1 is -1.
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,24 @@ def unmarked(value: Any) -> Any:
     return value[1:] if isinstance(value, str) and MARKED.match(value) else value
 
 
-def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
-    """Return a frame whose names and texts were changed; numbers and flags are not looked at."""
-    columns = [frame.iloc[:, k] for k in range(frame.shape[1])]
-    texts = [not pd.api.types.is_numeric_dtype(column.dtype) for column in columns]
-    parts = [c.map(change) if text else c for c, text in zip(columns, texts, strict=True)]
+def _returns(value: Any) -> bool:
+    """Whether a text holds a carriage return."""
+    return isinstance(value, str) and "\r" in value
+
+
+def _is_text(frame: pd.DataFrame, number: int) -> bool:
+    """Whether a column may hold texts; numbers and flags are not looked at."""
+    return not pd.api.types.is_numeric_dtype(frame.iloc[:, number].dtype)
+
+
+def _mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """Return a frame whose names and texts were changed."""
+    columns = [
+        frame.iloc[:, k].map(change) if _is_text(frame, k) else frame.iloc[:, k]
+        for k in range(frame.shape[1])
+    ]
     names = [change(name) for name in frame.columns]
-    return pd.concat(parts, axis=1).set_axis(names, axis=1) if parts else frame
+    return pd.concat(columns, axis=1).set_axis(names, axis=1) if columns else frame
 
 
 def write(frame: pd.DataFrame, target: Path | StringIO, **options: Any) -> None:
@@ -54,12 +67,18 @@ def write(frame: pd.DataFrame, target: Path | StringIO, **options: Any) -> None:
     **options
         Of `DataFrame.to_csv`, such as `float_format`.
     """
-    _mapped(frame, marked).to_csv(
+    safe = _mapped(frame, marked)
+    # Python's writer does not see that a carriage return ends a row to other programs
+    odd = any(map(_returns, safe.columns)) or any(
+        safe.iloc[:, k].map(_returns).any() for k in range(safe.shape[1]) if _is_text(safe, k)
+    )
+    safe.to_csv(
         target,
         index=False,
         lineterminator="\n",
         encoding="utf-8",
         errors="backslashreplace",  # half of a surrogate pair has no UTF-8
+        quoting=csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL,
         **options,
     )
 

@@ -23,10 +23,11 @@ from scipy import special
 import kernels
 from bench.analysis import layers
 from bench.analysis.outcomes import DIVERGED_FACTOR
+from bench.arrays import DAMAGE, read_npz
 from bench.experiments.crew import Coded, Crew, Job
 from bench.experiments.plan import updates_per_epoch
 from bench.experiments.progress import Reporter, stage
-from bench.experiments.store import DAMAGE, Store
+from bench.experiments.store import Store
 from bench.problems import Problem
 from kernels import Network
 from kernels.reference import HIDDEN
@@ -367,7 +368,7 @@ def decode(data: bytes, key: str) -> Trained:
     DAMAGE
         Where the file is damaged, or not this task's.
     """
-    with np.load(BytesIO(data), allow_pickle=False) as file:
-        if str(file["key"]) != key:
-            raise ValueError("the file holds another task")
-        return Trained(**{field.name: file[field.name] for field in fields(Trained)})
+    arrays = read_npz(BytesIO(data))
+    if str(arrays["key"]) != key:
+        raise ValueError("the file holds another task")
+    return Trained(**{field.name: arrays[field.name] for field in fields(Trained)})

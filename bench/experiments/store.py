@@ -6,15 +6,14 @@ import hashlib
 import json
 import re
 import shutil
-import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zlib import error as ZlibError  # noqa: N812
 
 import numpy as np
 
+from bench.arrays import DAMAGE, read_npz
 from bench.errors import InputError
 from bench.experiments import lock
 from bench.experiments.block import Block, BlockResult
@@ -24,10 +23,6 @@ from bench.problems import Problem
 
 # Files of blocks, and what killed processes left of them
 OURS = re.compile(r"[0-9a-f]{64}(\.npz|\.(npz\.)?[0-9-]+\.tmp)$")
-
-# What reading a damaged or foreign file raises: zip (RuntimeError where a flipped bit says that it
-# is encrypted, or compressed in another way), NumPy's header, missing arrays, shapes
-DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, ZlibError)
 
 TEST = {"test_loss", "test_score"}  # in a block's file where there is something to test on
 
@@ -67,8 +62,7 @@ def decode(data: bytes, key: str, problem: Problem, block: Block) -> BlockResult
     DAMAGE
         Where the file is damaged, or not this block's.
     """
-    with np.load(BytesIO(data), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(BytesIO(data))
     if str(arrays["key"]) != key:
         raise ValueError("the file holds another block")
     _check_names(arrays, problem, block)

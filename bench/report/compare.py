@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -157,12 +156,12 @@ def markdown(comparison: Comparison, about: Mapping[str, str]) -> str:
     parts = [
         f"## batchbench: {verdict}",
         f"{BASE} `{comparison.base.label}`, {HEAD} `{comparison.head.label}`. "
-        + _escaped(answer(comparison)),
+        + words.in_markdown(answer(comparison)),
         markdown_table(table(comparison)),
         markdown_table(quality_table(comparison.gate)),
         "<details><summary>How this was measured, and how to read it</summary>",
-        "\n".join(f"- {_escaped(text)}" for text in notes(comparison)),
-        "\n".join(f"- {name}: {_escaped(text)}" for name, text in about.items()),
+        "\n".join(f"- {words.in_markdown(text)}" for text in notes(comparison)),
+        "\n".join(f"- {name}: {words.in_markdown(text)}" for name, text in about.items()),
         "</details>",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -173,13 +172,9 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     last = len(head) - 1
     rule = ["---" if k in (0, last) else "---:" for k in range(len(head))]
-    return "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in (head, rule, *body))
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown and HTML take as it is."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\|*_`\[\]])", r"\\\1", plain)
+    return "\n".join(
+        f"| {' | '.join(map(words.in_markdown, row))} |" for row in (head, rule, *body)
+    )
 
 
 def write(comparison: Comparison, folder: Path, about: Mapping[str, str]) -> None:

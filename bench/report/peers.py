@@ -312,7 +312,14 @@ def markdown(table: pd.DataFrame, roofs: str, about: Mapping[str, str]) -> str:
     parts = []
     for case, rows in groups(table, "case"):
         programs = list(dict.fromkeys(rows["program"]))
-        header = ["B", *programs, "batchbench / best peer", "GF/s", "of fma peak", "of sgemm"]
+        header = [
+            "B",
+            *map(words.in_markdown, programs),
+            "batchbench / best peer",
+            "GF/s",
+            "of fma peak",
+            "of sgemm",
+        ]
         lines = [header, ["---:"] * len(header)]
         for size, cell in groups(rows, "batch_size"):
             ours = next(records(cell[cell["program"] == OURS]))
@@ -324,5 +331,5 @@ def markdown(table: pd.DataFrame, roofs: str, about: Mapping[str, str]) -> str:
             "\n".join([f"{heading(case)}:", "", *(f"| {' | '.join(cells)} |" for cells in lines)])
         )
     told = [about[name] for name in ("Machine", "Date", "Programs") if about.get(name)]
-    parts.append(f"{words.sentence(roofs)}. {'; '.join(told)}.")
+    parts.append(f"{words.sentence(roofs)}. {words.in_markdown('; '.join(told))}.")
     return "\n\n".join(parts) + "\n"

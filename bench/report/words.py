@@ -7,7 +7,10 @@ as such and never becomes a number.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
+
+from bench.plain import one_line
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _DURATION_UNITS = (
@@ -218,3 +221,9 @@ def label(text: str, longest: int = 40) -> str:
     """Write a user's own name in one line: what cannot be printed is escaped, long ones are cut."""
     printed = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return printed if len(printed) <= longest else f"{printed[: longest - 3]}..."
+
+
+def in_markdown(text: str) -> str:
+    """Text that Markdown and HTML take as it is, in one line."""
+    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\|*_`$~\[\]])", r"\\\1", plain)

@@ -143,6 +143,8 @@ def _start(path: Path) -> bytes:
         raise InputError(f"{label} is a folder: give a file in it")
     if not path.exists():
         folder = path.parent if path.parent.is_dir() else Path()
+        if path.is_symlink():
+            raise InputError(f"{label} is a link to what does not exist: mend it")
         nearest = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], n=1)
         hint = f"did you mean {shown(str(folder / nearest[0]), 200)}?" if nearest else "check it"
         raise InputError(f"{label} does not exist: {hint}")
@@ -215,6 +217,10 @@ def _text_source(path: Path, given: str, options: TableOptions, *, packed: bool)
 def _parquet_source(path: Path, given: str, options: TableOptions) -> Source:
     """Open a Parquet file."""
     label = path_label(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # pyarrow passes names on as UTF-8
+        raise InputError(f"{label} has a name that is not UTF-8: rename it") from None
     try:
         file = pa.parquet.ParquetFile(path)
         schema, n_rows, size = file.schema_arrow, file.metadata.num_rows, path.stat().st_size
