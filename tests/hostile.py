@@ -165,6 +165,8 @@ def _child(case: Case, folder: Path, work: Path) -> None:
             cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
+        if code == OK and case.arguments[0] == "study" and "--dry-run" not in case.arguments:
+            read_back(case)
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException as error:
@@ -174,6 +176,21 @@ def _child(case: Case, folder: Path, work: Path) -> None:
             )
     finally:
         os._exit(code)
+
+
+def read_back(case: Case) -> None:
+    """Read a study's files, draw its figures from them, and predict with its model."""
+    import bench
+    from bench.model import load_model, predict
+
+    done = bench.load(next(Path(OUT).glob("*/study.json")).parent)
+    assert len(done.runs)
+    assert len(done.summary)
+    assert len(done.seconds)
+    assert len(done.claims)
+    for path in (done.folder / "figures").glob("*.csv"):
+        done.figure(path.stem)
+    assert len(predict(load_model(Path(OUT) / "model.npz"), case.arguments[-1]))
 
 
 def _watched(child: int, began: float) -> tuple[int, resource.struct_rusage, list[str]]:
@@ -252,7 +269,9 @@ def _moves_the_cursor(character: str) -> bool:
 class Page(HTMLParser):
     """What a page asks a browser to do."""
 
-    HARMLESS = re.compile(r"#|figures/\w+\.(svg|png|csv)$|data:|mailto:$")
+    HARMLESS = re.compile(
+        r"#|([\w%.-]+/)?(figures/\w+\.(svg|png|csv)|report\.html|\w+\.csv)$|data:"
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -272,7 +291,7 @@ class Page(HTMLParser):
 
 def page_faults(out: Path) -> Iterator[str]:
     """Say what a browser or a spreadsheet might be made to do by the files of a study."""
-    for path in sorted(out.rglob("report.html")):
+    for path in sorted(out.rglob("*.html")):
         page, text = Page(), path.read_text(encoding="utf-8")
         page.feed(text)
         yield from page.faults

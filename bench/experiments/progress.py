@@ -11,6 +11,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bench.plain import printable
+
 
 class Reporter(Protocol):
     """What a study tells while it runs."""
@@ -57,7 +59,7 @@ class Lines:
         """Print the sentence, in the stream's encoding; what nobody can read is no failure."""
         encoding = self.stream.encoding or "ascii"
         with suppress(OSError):
-            plain = message.encode(encoding, "replace").decode(encoding)
+            plain = printable(message, kept="\n").encode(encoding, "replace").decode(encoding)
             print(plain, file=self.stream, flush=True)
 
     def start(self, stage: str, n_blocks: int, work: float) -> None:  # noqa: ARG002
@@ -88,12 +90,12 @@ class Bar:
 
     def say(self, message: str) -> None:
         """Print the sentence above the bar."""
-        self.console.print(message, markup=False, highlight=False)
+        self.console.print(printable(message, kept="\n"), markup=False, highlight=False)
 
     def start(self, stage: str, n_blocks: int, work: float) -> None:
         """Show an empty bar."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a study may be named [/b]
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(),

@@ -21,6 +21,7 @@ from test_model import FRAME, altered, model_of, npz, problem_of, refused_file, 
 
 from bench import arrays, cli, csv_files, memory, view
 from bench.errors import InputError
+from bench.experiments.progress import Bar
 from bench.model import load_model, save_model, write_predictions
 from bench.options import Options
 from bench.problems import load_problem, with_options
@@ -358,6 +359,16 @@ def test_half_of_a_surrogate_pair_is_kept(tmp_path: Path) -> None:
     """Names that are no text, as of files, come back from a study's JSON."""
     view.write_json(tmp_path / "study.json", {"source": "\udcff.csv"})
     assert view.read_json(tmp_path / "study.json") == {"source": "\udcff.csv"}
+
+
+def test_a_progress_bar_shows_names_as_they_are() -> None:
+    """Brackets in a study's name are no markup of the bar's, and control characters do nothing."""
+    stream = io.StringIO()
+    bar = Bar(stream)
+    bar.start("[/b]: pilot", 3, 1.0)
+    bar.say("[/i] \x1b[2J")
+    bar.finish()
+    assert "[/i] \\x1b[2J" in stream.getvalue()
 
 
 def test_markdown_shows_names_as_they_are() -> None:
