@@ -102,7 +102,7 @@ def save(name: str, spec: FigureSpec, data: pd.DataFrame, folder: Path) -> Drawn
     """Draw one figure wide and narrow, and write its files into the folder."""
     title = spec.title(data)
     with draw.style(name):
-        narrow = as_svg(spec.figure(data, narrow=True))
+        narrow = as_svg(draw.legible(spec.figure(data, narrow=True)))
         drawing = spec.figure(data)
         wide = as_svg(drawing)
         draw.write_title(drawing, title)

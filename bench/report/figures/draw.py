@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,8 +39,8 @@ PROGRAM_COLOURS = {
     "scikit-learn": "#0b7a75",
     "PyTorch": "#a8441a",
     "JAX": "#2f6fb0",
-    "NumPy": "#8d6cab",
-    "PyTorch compiled": "#d1495b",
+    "NumPy": "#8563a6",
+    "PyTorch compiled": "#cc4052",
 }
 OTHER_PROGRAM_COLOUR = "#6b7a1f"
 PROGRAM_DASHES: dict[str, Any] = {
@@ -59,14 +60,14 @@ PROGRAM_MARKERS = {
     "PyTorch compiled": "X",
 }
 OUTCOME_COLOURS = {
-    "solved": "#2a9d8f",
+    "solved": "#217f74",
     "slow": "#bfe3dc",
     "stuck": "#b9bec6",
     "dead": "#3d4450",
-    "diverged": "#d1495b",
+    "diverged": "#cc4052",
 }
 
-CAUSE_COLOURS = ("#8d6cab", "#c9a227", "#6f8fb3", "#b5838d")
+CAUSE_COLOURS = ("#8563a6", "#c9a227", "#6f8fb3", "#b5838d")
 """Colours of causes of failure beside those of outcomes."""
 FIELD_COLOURS = ("#f6f7f9", "#e2edf0", "#c9e0e4", "#a5ced3", "#7cb7bd", "#549fa6")
 """Shades of a network's answer between 0 and 1."""
@@ -85,9 +86,12 @@ TITLE = 0.72
 """Inches kept free at the top of every figure for its title; the page, which sets titles as text of
 its own, cuts them off."""
 
+LEAST = 9.0
+"""Points of the smallest text on a telephone: 12 pixels."""
+
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
-    "font.size": 9.0,
+    "font.size": LEAST,
     "text.color": INK,
     "text.parse_math": False,  # a column called "cost_$" is no formula
     "axes.edgecolor": MUTED,
@@ -517,6 +521,14 @@ def colour_key(figure: Figure, entries: Sequence[tuple[str, str]], *, columns: i
         )
         figure.add_artist(box)
         figure.text((x + 0.19) / width, y / height, text, va="center")
+
+
+def legible(figure: Figure) -> Figure:
+    """Return a figure for a telephone, which shows it as large as it is: no text below 9 points."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_fontsize(max(text.get_fontsize(), LEAST))
+    return figure
 
 
 def write_title(figure: Figure, title: str) -> None:

@@ -25,6 +25,7 @@ from bench.speed.roofline import Roofline
 WIDTH = 7.6
 WAY = ["program", "runs", "look_ahead"]
 SHOWN = ["network", "batch_size", "n_train", *WAY, "seconds", "low", "high"]
+ROOM = (24, 10)  # points beside and above a name, in which another one would touch it
 ONE_RUN_COLOUR = draw.OTHER_PROGRAM_COLOUR
 SIZES = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 
@@ -103,7 +104,7 @@ def _trained(data: pd.DataFrame) -> str:
 
 def small_batches_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """A line a way, named at its smallest batch size with what a sample costs there."""
-    margins = draw.Margins(left=1.56 if narrow else 1.78, right=0.4, top=0.56)
+    margins = draw.Margins(left=1.78, right=0.4, top=0.56)
     figure, (axes,) = draw.panels(1, narrow=narrow, height=4.4, margins=margins, width=draw.HERO)
     draw.head(axes, "Time of a sample", "relative to the best batch size")
     sizes, n_train = sorted(set(data["batch_size"])), int(data["n_train"].iloc[0])
@@ -120,7 +121,7 @@ def small_batches_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
         first = rows.iloc[0]
         text = f"{style.name}  {words.number(first['relative'])}"
         starts.append(draw.EndLabel(first["batch_size"], first["relative"], text, style.colour))
-    _start_labels(axes, starts, size=7.5 if narrow else 8.5)
+    _start_labels(axes, starts, size=9.0 if narrow else 8.5)
     return figure
 
 
@@ -200,7 +201,7 @@ def roofline_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     _roofs(axes, data)
     for style, rows in _ways(data):
         _path(axes, rows["intensity"], rows["speed"] / 1e9, style)
-        _batch_names(axes, rows, style)
+    _batch_names(axes, data)
     _look_ahead_arrow(axes, data)
     _key(figure, [style for style, _ in _ways(data)], narrow=narrow)
     return figure
@@ -229,13 +230,18 @@ def _roofs(axes: Axes, data: pd.DataFrame) -> None:
     _start_labels(axes, names, size=8)
 
 
-def _batch_names(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
-    """Name the first batch size of a path, and the last where it is in the panel."""
-    right = axes.get_xlim()[1]
-    ends = [(rows.iloc[0], (0, -11), "center"), (rows.iloc[-1], (6, 0), "left")]
-    for row, shift, side in ends:
-        if row["intensity"] > right:
+def _batch_names(axes: Axes, data: pd.DataFrame) -> None:
+    """Name the first batch size of each path, and the last where it is seen and there is room."""
+    names = [(style, rows.iloc[0], (0, -11), "center") for style, rows in _ways(data)]
+    names += [(style, rows.iloc[-1], (6, 0), "left") for style, rows in _ways(data)]
+    right, taken = axes.get_xlim()[1], np.empty((0, 2))
+    for style, row, shift, side in names:
+        at = axes.transData.transform((row["intensity"], row["speed"] / 1e9))
+        at = at * 72 / axes.figure.dpi + shift  # points
+        covered = (np.abs(taken - at) < ROOM).all(axis=1).any()
+        if row["intensity"] > right or (side == "left" and covered):
             continue
+        taken = np.vstack([taken, at])
         axes.annotate(
             words.batch_label(int(row["batch_size"]), int(row["n_train"])),
             (row["intensity"], row["speed"] / 1e9),

@@ -19,6 +19,7 @@ LIMITS = {"sgd": "2/η", "momentum": "(2 + 2β)/η", "nesterov": "(2 + 2β)/((1 
 AT_LIMIT = 1.15  # a sharpness within this factor of its limit is at it
 # States in a row at the limit, and updates from the first to the last: fewer only pass by
 HOVERING_STATES, HOVERING_UPDATES = 3, 10
+_RATE_COLOURS = tuple(draw.PROGRAM_COLOURS[name] for name in ("NumPy", "PyTorch", "JAX"))
 START = 0.5  # where the state before the first update stands on the logarithmic axis of updates
 
 
@@ -117,7 +118,7 @@ def _edge(axes: Axes, data: pd.DataFrame) -> None:
     axes.set_xlabel("updates", loc="left")
     ends = []
     courses = groups(_course(data), "learning_rate")
-    for (rate, rows), colour in zip(courses, draw.CAUSE_COLOURS, strict=False):
+    for (rate, rows), colour in zip(courses, _RATE_COLOURS, strict=False):
         for _, run in groups(full[full["learning_rate"] == rate], "seed"):
             axes.plot(run["updates"].clip(lower=START), run["sharpness"], color=colour, lw=0.6)
         axes.plot(rows["updates"].clip(lower=START), rows["sharpness"], color=colour, lw=2)

@@ -21,6 +21,7 @@ from bench.report.frames import groups, records
 Floats = NDArray[np.float64]
 
 CRITICAL = ["critical", "critical_low", "critical_high"]
+LEVEL = 36  # points, that a program's name of three lines needs above another
 CURVE_COLOUR = draw.PROGRAM_COLOURS["scikit-learn"]
 POINTS = 241  # of a curve
 FLAT = 1.3  # times the fewest passes: up to here the arms lie side by side
@@ -385,21 +386,24 @@ def _program_marks(axes: Axes, programs: pd.DataFrame) -> None:
         )
 
 
-def _program_names(axes: Axes, programs: pd.DataFrame, n_train: int) -> None:
-    """Programs above the panel, with both answers to what is fastest there, moved apart."""
+def _program_names(axes: Axes, programs: pd.DataFrame, n_train: int, levels: int) -> None:
+    """Programs above the panel, with both answers to what is fastest there, moved apart.
+
+    On two levels every other name stands above its neighbours.
+    """
     width, _ = draw.panel_points(axes)
     order = programs.sort_values("ratio")
     to_axes = axes.transScale + axes.transLimits
     wanted = to_axes.transform([(x, 1.0) for x in order["ratio"]])[:, 0] * width
-    places = draw.spread(wanted, 68, 20, width - 20)
-    for row, place in zip(records(order), places, strict=True):
+    places = draw.spread(wanted, 68 / levels, 20, width - 20)
+    for rank, (row, place) in enumerate(zip(records(order), places, strict=True)):
         best = "none" if math.isnan(row.measured) else words.batch_label(int(row.measured), n_train)
         formula = "none" if math.isnan(row.closed_form) else words.number(row.closed_form)
         axes.annotate(
             f"{row.program}\nmeasured {best}\nformula {formula}",
             (place / width, 1),
             xycoords="axes fraction",
-            xytext=(0, 3),
+            xytext=(0, 3 + LEVEL * (rank % levels)),
             textcoords="offset points",
             ha="center",
             va="bottom",
@@ -418,13 +422,14 @@ def _size_axis(axes: Axes, n_train: int) -> None:
 
 def fastest_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     """The fastest batch size against c0 / c1: arms as steps, the closed form, the programs."""
-    margins = draw.Margins(left=0.52, top=1.08, bottom=0.62, right=0.3)
-    figure, (axes,) = draw.panels(
-        1, narrow=narrow, height=4.7 if not narrow else 4.3, margins=margins, width=9.0
-    )
-    n_train = int(data["n_train"].iloc[0])
     curve, programs = (data[data["kind"] == kind] for kind in ("curve", "program"))
-    axes.set_title("Fastest batch size", loc="left", fontsize=9.5, fontweight="bold", pad=58)
+    levels = 2 if narrow and len(programs) > 3 else 1
+    more = LEVEL * (levels - 1)
+    margins = draw.Margins(left=0.52, top=1.08 + more / 72, bottom=0.62, right=0.3)
+    height = (4.3 if narrow else 4.7) + more / 72
+    figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, width=9.0)
+    n_train = int(data["n_train"].iloc[0])
+    axes.set_title("Fastest batch size", loc="left", fontsize=9.5, fontweight="bold", pad=58 + more)
     draw.log_axis(axes, "x", curve["ratio"].min(), curve["ratio"].max(), draw.plain)
     _size_axis(axes, n_train)
     axes.set_xlabel("cost of starting an update, in samples", loc="left")
@@ -437,7 +442,7 @@ def fastest_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
         axes.plot(x, curve["closed_form"], color=draw.MUTED, lw=1.6, linestyle=(0, (5, 2)))
     _steps(axes, curve)
     _program_marks(axes, programs[~programs["measured"].isna()])
-    _program_names(axes, programs, n_train)
+    _program_names(axes, programs, n_train, levels)
     draw.seeds_note(figure, data["n_seeds"])
     return figure
 

@@ -108,7 +108,9 @@ def _mark_solved(axes: Axes, solved: pd.DataFrame) -> None:
     """Write each bar's solved share into it, or behind its interval, and draw the interval."""
     width = draw.panel_points(axes)[0]
     for place, row in enumerate(records(solved)):
-        axes.plot([row.low, row.high], [place] * 2, color=draw.INK, linewidth=1.4)
+        # light below dark: it is seen on bars of either colour
+        for colour, linewidth in ((draw.PAPER, 4.2), (draw.INK, 1.4)):
+            axes.plot([row.low, row.high], [place] * 2, color=colour, linewidth=linewidth)
         inside = row.low * width > 36
         axes.annotate(
             words.percent(row.share),
@@ -202,7 +204,9 @@ def xor_batch_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
     sizes = sorted(set(data["batch_size"]))
     n_train = int(data["n_train"].iloc[0])
     above = draw.key_height(len(sizes), narrow=narrow)
-    margins = draw.Margins(left=1.5 if narrow else 2.2, right=0.3, top=0.12, bottom=0.5)
+    margins = draw.Margins(
+        left=1.5 if narrow else 2.2, right=0.3, top=0.12, bottom=0.64 if narrow else 0.5
+    )
     height = 0.42 * len(variants) + margins.top + margins.bottom
     figure, (axes,) = draw.panels(1, narrow=narrow, height=height, margins=margins, above=above)
     draw.batch_key(figure, sizes, n_train, narrow=narrow)
@@ -501,7 +505,8 @@ def xor_rates_figure(data: pd.DataFrame, narrow: bool = False) -> Figure:
             panel.plot(
                 line["learning_rate"], line["success"], color=colour, linestyle=dash, linewidth=1.8
             )
-    axes[-1].set_xlabel("learning rate", loc="left")
+    left_below = min(axes, key=lambda panel: (panel.get_position().y0, panel.get_position().x0))
+    left_below.set_xlabel("learning rate", loc="left")
     draw.seeds_note(figure, data["n_runs"], "network")
     return figure
 
