@@ -63,6 +63,7 @@ def load_table(source: str | Path | pd.DataFrame, options: TableOptions) -> Prob
     InputError
         In one line, for what cannot be read or learned from; names file, column, row, way out.
     """
+    name = given_name(options.name)
     read, parts = _fitted(read_table(open_source(source, options), options), options)
     features = _features(read, parts)
     target, y_train, y_test = read.labels.targets(parts.train, parts.test)
@@ -79,7 +80,7 @@ def load_table(source: str | Path | pd.DataFrame, options: TableOptions) -> Prob
         scale=features.scale,
     )
     return Problem(
-        name=given_name(options.name) or study_name(read.reading.source),
+        name=name or study_name(read.reading.source),
         title=title(table),
         network=network_of(len(features.names), target),
         X_train=features.train,
