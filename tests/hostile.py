@@ -103,7 +103,10 @@ def prepare() -> None:
         sys.stdout = sys.stderr = sink
         try:
             for target in ("label", "y"):
-                for shape in (["--hidden=32"], ["--hidden=32,8", "--activation=tanh"]):
+                for shape in (
+                    ["--hidden=32"],
+                    ["--hidden=32,8", "--activation=tanh", "--rule=adam"],
+                ):
                     cli.run(["study", str(path), f"--target={target}", *shape, "--dry-run", *out])
             plan = ["--seeds=3", "--batch-sizes=8,full", "--learning-rates=0.1,0.4"]
             cli.run(["study", str(path), "--target=y", *plan, *out])

@@ -144,8 +144,10 @@ class Plan:
     rounds: int = ROUNDS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rounds <= MOST_ROUNDS:
-            raise InputError(f"--rounds: measure 1 to {MOST_ROUNDS:,}, got {self.rounds:,}")
+        if self.rounds < 1:
+            raise InputError(f"--rounds: measure at least 1, got {self.rounds}")
+        if self.rounds > MOST_ROUNDS:
+            raise InputError(f"--rounds: measure at most {MOST_ROUNDS:,}, got {self.rounds:,}")
         if self.case not in (*CASES, BOTH):
             raise InputError(f"--case: {self.case!r} is none of {', '.join((*CASES, BOTH))}")
         for size in self.batch_sizes:

@@ -121,8 +121,10 @@ class Plan:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.cases if name not in CASES]:
             raise InputError(f"--case: {unknown[0]!r} is none of {', '.join(CASES)}")
-        if not 1 <= self.rounds <= MOST_ROUNDS:
-            raise InputError(f"--rounds: measure 1 to {MOST_ROUNDS:,}, got {self.rounds:,}")
+        if self.rounds < 1:
+            raise InputError(f"--rounds: measure at least 1, got {self.rounds}")
+        if self.rounds > MOST_ROUNDS:
+            raise InputError(f"--rounds: measure at most {MOST_ROUNDS:,}, got {self.rounds:,}")
         for size in self.batch_sizes or ():
             if size != "full" and (not isinstance(size, int) or size < 1):
                 raise InputError(f"--batch-sizes: 1 or more, or full, got {size!r}")

@@ -31,7 +31,7 @@ GAPS = (
 CHUNK_ROWS = 1 << 16  # of a Parquet file or a data frame
 PARQUET = b"PAR1"
 # A Parquet file's columns may come to so many times its size, or to so many bytes
-MOST_TIMES, FEW_BYTES, NUMBER_BYTES = 1000, 1 << 28, 4
+MOST_TIMES, FEW_BYTES, NUMBER_BYTES = 100, 1 << 28, 4
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: save the table as CSV",
     b"BZh91AY": "packed by bzip2: unpack it, or use gzip",
@@ -265,7 +265,7 @@ def _check_unpacked(label: str, unpacked: int, size: int) -> None:
     """Refuse a file that is small and unpacks to what no memory holds."""
     if unpacked > max(FEW_BYTES, MOST_TIMES * size):
         raise InputError(
-            f"{label} unpacks to more than {MOST_TIMES:,} times its size, as no table does: write "
+            f"{label} unpacks to more than {MOST_TIMES} times its size, as no table does: write "
             "it again with fewer rows, or as CSV"
         )
 

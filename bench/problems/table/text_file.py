@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -23,9 +23,9 @@ CHUNK_BYTES = 1 << 20  # read at once, of a thousand columns; a row must fit
 LONGEST_ROW = 1 << 22  # characters of the header, or of a row that is looked at for its fault
 MOST_COLUMNS, MOST_BLANK = 20_000, 100_000  # lines that are blank before the header
 SAMPLE_BYTES = 1 << 18  # of which the separator is found out
-# A packed file may unpack to so many times its size, or to so many bytes: numbers and texts are
-# packed to a tenth, and what is packed to a thousandth is made to do harm
-MOST_UNPACKED, FEW_UNPACKED = 200, 1 << 26
+# Packed bytes may unpack to so many times as many, or to so many: numbers and texts are packed to a
+# tenth, and what is packed to a thousandth is made to do harm
+MOST_UNPACKED, FEW_UNPACKED = 100, 1 << 26
 GZIP, UTF8_BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 # Those of UTF-32 come first: they begin as that of UTF-16
 WIDE_BOMS = {
@@ -265,7 +265,6 @@ class _Unpacked(gzip.GzipFile):
     def __init__(self, path: Path, label: str) -> None:
         super().__init__(path)
         self.label = label
-        self.most = max(FEW_UNPACKED, MOST_UNPACKED * path.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
         return self._counted(super().read(size))
@@ -274,7 +273,8 @@ class _Unpacked(gzip.GzipFile):
         return self._counted(super().read1(size))
 
     def _counted(self, data: bytes) -> bytes:
-        if self.tell() > self.most:
+        unpacked, packed = self.tell(), cast(BinaryIO, self.fileobj).tell()
+        if unpacked > max(FEW_UNPACKED, MOST_UNPACKED * packed):
             raise InputError(
                 f"{self.label} unpacks to more than {MOST_UNPACKED} times its size, as no table "
                 "does: unpack it yourself if it is one"
