@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -101,5 +100,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End with the tests."""
     compiler = config.stash.get(compiler_key, None)
     if compiler is not None and compiler.poll() is None:
-        os.killpg(compiler.pid, signal.SIGKILL)
+        compiler.kill()
         compiler.wait()

@@ -1,16 +1,12 @@
 """Compile what the tests of `kernels` need, on another core, while other tests run.
 
 Numba compiles in one thread of a process; what this process compiles, it leaves on disk, where the
-tests find it (`kernels/jit.py`). `conftest.py` starts it beside a run of all tests: on a cold cache
-compiling is a third of their time. It changes nothing else, and may be stopped at any time.
+tests find it (`kernels/jit.py`). `conftest.py` starts it beside a run of all tests in one process:
+on a cold cache compiling is a third of their time. It changes nothing else, and may be stopped at
+any time.
 """
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +23,6 @@ from kernels import (
     train,
 )
 
-CHECKED = "NUMBA_BOUNDSCHECK"  # of `test_boundscheck.py`, whose kernels are others
 RULES = (SGD(), Momentum(), Nesterov(), Adam())
 
 
@@ -58,14 +53,7 @@ def compile_all(dtype: type, rules: tuple[SGD | Momentum | Nesterov | Adam, ...]
 
 def main() -> None:
     """Compile in the order in which tests need it least soon, so that none is compiled twice."""
-    if os.environ.get(CHECKED):
-        compile_all(np.float32, (SGD(), Momentum()))
-        return
     compile_all(np.float64, RULES)
-    root = Path(__file__).resolve().parents[1]
-    checked = os.environ | {CHECKED: "1"}
-    command = [sys.executable, "-m", "tests.compile_ahead"]
-    subprocess.run(command, env=checked, cwd=root, check=False)
     compile_all(np.float32, RULES)
 
 

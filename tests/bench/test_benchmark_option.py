@@ -55,7 +55,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_pytest(folder: Path, *options: str) -> str:
     """Run pytest in a folder; return what it printed, after a check that nothing failed."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # where the kernels are
+    # None of the options and marks of this very run, such as those of a process of pytest-xdist
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = str(ROOT)  # where the kernels are
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
