@@ -29,10 +29,11 @@ mutants: .venv/test.stamp
 	$(BIN)/python tests/mutants.py
 
 # A stamp says: what pyproject.toml asks for in this extra is installed. pip comes last when a
-# virtual environment is made, so one without it was interrupted and is made again.
+# virtual environment is made, so one without it was interrupted and is made again. What `dev` asks
+# for holds all of `test`.
 .venv/%.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	    "batchbench needs Python 3.11 or newer, for example: make $(MAKECMDGOALS) PYTHON=python3.12")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
-	@touch $@
+	@touch $@ $(if $(filter dev,$*),.venv/test.stamp)
