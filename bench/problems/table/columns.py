@@ -146,8 +146,10 @@ def fitting_formats(cells: pa.Array, formats: Sequence[str]) -> list[str]:
 def _may_be_dates(cells: pa.Array) -> bool:
     """Whether all texts have digits and are no numbers: pandas takes "now" and 20200131."""
     digits = pc.match_substring_regex(cells, "[0-9]")
+    if not pc.all(digits, min_count=0).as_py():
+        return False
     numbers = pc.match_substring_regex(cells, ANY_NUMBER)
-    return bool(pc.all(pc.and_not(digits, numbers), min_count=0).as_py())
+    return not pc.any(numbers, min_count=0).as_py()
 
 
 def _days(texts: pd.Series, date_format: str) -> Floats | None:
@@ -231,8 +233,7 @@ class Profile:
         """Keep the ways in which these texts can be read; return them as numbers if they are."""
         if cells.null_count == len(cells):
             return np.full(len(cells), np.nan)
-        found = {k: as_numbers(cells, STYLES[k]) for k in sorted(self.styles)}
-        known = {k: numbers for k, numbers in found.items() if numbers is not None}
+        known = self._as_numbers(cells)
         self.styles &= set(known)
         if known and not np.isnan(known[min(known)]).all():  # nor are they true or false
             return known[min(known)]
@@ -242,6 +243,16 @@ class Profile:
             return known[min(known)]
         self.formats = fitting_formats(cells, self.formats)
         return None
+
+    def _as_numbers(self, cells: pa.Array) -> dict[int, Floats]:
+        """Return texts as numbers in each of the ways that are left, and in which all are some."""
+        plain = as_numbers(cells, STYLES[0]) if 0 in self.styles else None
+        others = self.styles - {0}
+        if plain is None and others:  # quick where a cell is no number in any way
+            numbers = pc.match_substring_regex(cells, ANY_NUMBER)
+            others = others if pc.all(numbers, min_count=0).as_py() else set()
+        found = {0: plain} | {k: as_numbers(cells, STYLES[k]) for k in others}
+        return {k: numbers for k, numbers in found.items() if numbers is not None}
 
     def _count_numbers(self, cells: pa.Array) -> None:
         """Count the numbers among texts, and note the first that is none."""
