@@ -8,6 +8,7 @@ that is too short (`calibrate`); 2 bad input, told in one line on standard error
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 import traceback
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 DEBUG = "BATCHBENCH_DEBUG"
 FOUND, BAD_INPUT, FAILURE = 1, 2, 3
+# A disk that is full, or may not be written to
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 LONGEST = 700  # characters of a message, whatever was given
 # What a stream cannot write, in its place: a terminal may know ASCII alone
 PLAIN = {"×": "x", "µ": "u", "−": "-", "–": "-", "—": "-", "…": "...", "≤": "<=", "≥": ">="}
@@ -370,19 +373,33 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return FAILURE
     except SystemExit:  # click's way where the reader of a pipe has gone: `batchbench walk | head`
         return 0
-    except Exception as error:
-        if process_end.asked():  # a library made something else of KeyboardInterrupt
-            return INTERRUPTED
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
-        what = shortened(one_line(str(error)), LONGEST)
+    except OSError as error:
+        if error.errno not in FULL:
+            return failed(error)
+        where = shortened(one_line(str(error.filename or "a file")), LONGEST)
         print(
-            f"batchbench: {type(error).__name__}: {what} "
-            f"(the same command with {DEBUG}=1 shows where)",
+            f"batchbench: cannot write {where}: {error.strerror}; make room, also where compiled "
+            "kernels are kept (XDG_CACHE_HOME, else ~/.cache)",
             file=sys.stderr,
         )
-        return FAILURE
+        return BAD_INPUT
+    except Exception as error:
+        return failed(error)
     return int(done or 0)  # what the command returned, if anything
+
+
+def failed(error: Exception) -> int:
+    """Tell of a failure that is none of the user's; return its exit code."""
+    if process_end.asked():  # a library made something else of KeyboardInterrupt
+        return INTERRUPTED
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    what = shortened(one_line(str(error)), LONGEST)
+    print(
+        f"batchbench: {type(error).__name__}: {what} (the same command with {DEBUG}=1 shows where)",
+        file=sys.stderr,
+    )
+    return FAILURE
 
 
 def main() -> None:

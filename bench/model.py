@@ -22,6 +22,7 @@ from bench import arrays, csv_files
 from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
+from bench.experiments.files import put
 from bench.plain import printable
 from bench.problems import Problem
 from bench.problems.table import Table
@@ -253,6 +254,10 @@ def write_predictions(model: Model, source: Path, out: Path | None) -> None:
         click.echo(shown_text, nl=False)
         return
     try:
-        out.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
+        data = text.getvalue().encode("utf-8", "backslashreplace")
+        if out.is_file() or not out.exists():
+            put(out, data)
+        else:  # such as /dev/stdout
+            out.write_bytes(data)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from None

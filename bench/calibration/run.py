@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from io import StringIO
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -26,6 +27,7 @@ from bench.calibration import equal_arms
 from bench.calibration.registry import CASES
 from bench.errors import InputError
 from bench.experiments.crew import POLL_SECONDS, asked_to_stop
+from bench.experiments.files import put
 from bench.experiments.progress import Reporter, Silent, stage
 
 Floats = NDArray[np.float64]
@@ -265,9 +267,9 @@ def write(found: Calibration, folder: Path) -> list[Path]:
         for name, table in found._asdict().items():
             if len(table):
                 path = folder / f"{name}.csv"
-                unfinished = path.with_suffix(".tmp")
-                csv_files.write(table, unfinished)
-                unfinished.replace(path)
+                text = StringIO()
+                csv_files.write(table, text)
+                put(path, text.getvalue().encode())
                 paths.append(path)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from None

@@ -152,6 +152,22 @@ def test_other_failures_are_told_with_a_way_to_look(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_full_disk_anywhere_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where compiled kernels or whatever else cannot be written: exit code 2, and the ways out."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench.walk, "walk", full)
+    assert cli.run(["walk"]) == 2
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert "XDG_CACHE_HOME" in told
+    assert told.count("\n") == 1
+
+
 def test_interruption_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends with 130."""
 
