@@ -57,6 +57,16 @@ STYLES = tuple(
     for marks, shape in zip(NUMBER_MARKS, _SHAPES, strict=True)
 )
 ANY_NUMBER = "|".join(style.pattern for style in STYLES)
+# What all of these match: pyarrow compiles a pattern at each call, and this one in a tenth of the
+# time, which ten thousand columns of texts feel
+LIKE_A_NUMBER = rf"^[+-]?([0-9.,]+{_EXPONENT}|{_WORDS})$"
+
+
+def are_numbers(cells: pa.Array) -> pa.Array:
+    """Say of each text whether it is a number in some style; null for gaps."""
+    like = pc.match_substring_regex(cells, LIKE_A_NUMBER)
+    some = pc.any(like, min_count=0).as_py()
+    return pc.match_substring_regex(cells, ANY_NUMBER) if some else like
 
 
 def as_numbers(cells: pa.Array, style: Style) -> Floats | None:
@@ -148,8 +158,7 @@ def _may_be_dates(cells: pa.Array) -> bool:
     digits = pc.match_substring_regex(cells, "[0-9]")
     if not pc.all(digits, min_count=0).as_py():
         return False
-    numbers = pc.match_substring_regex(cells, ANY_NUMBER)
-    return not pc.any(numbers, min_count=0).as_py()
+    return not pc.any(are_numbers(cells), min_count=0).as_py()
 
 
 def _days(texts: pd.Series, date_format: str) -> Floats | None:
@@ -249,14 +258,14 @@ class Profile:
         plain = as_numbers(cells, STYLES[0]) if 0 in self.styles else None
         others = self.styles - {0}
         if plain is None and others:  # quick where a cell is no number in any way
-            numbers = pc.match_substring_regex(cells, ANY_NUMBER)
+            numbers = pc.match_substring_regex(cells, LIKE_A_NUMBER)
             others = others if pc.all(numbers, min_count=0).as_py() else set()
         found = {0: plain} | {k: as_numbers(cells, STYLES[k]) for k in others}
         return {k: numbers for k, numbers in found.items() if numbers is not None}
 
     def _count_numbers(self, cells: pa.Array) -> None:
         """Count the numbers among texts, and note the first that is none."""
-        fits = pc.fill_null(pc.match_substring_regex(cells, ANY_NUMBER), True)
+        fits = pc.fill_null(are_numbers(cells), True)
         self.n_numbers += int(pc.sum(fits).as_py() or 0) - cells.null_count
         if self.odd is None and not pc.all(fits, min_count=0).as_py():
             place = pc.index(fits, pa.scalar(False)).as_py()
