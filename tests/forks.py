@@ -76,12 +76,9 @@ class Child:
         """What it has written to standard output."""
         return (self.folder / "stdout").read_text()
 
-    def left(self, seconds: float = 60.0) -> list[int]:
-        """Return the processes that it has started and that do not end within so many seconds."""
-        end = time.monotonic() + seconds
-        while (pids := marked(self.mark)) and time.monotonic() < end:
-            time.sleep(0.05)
-        return pids
+    def left(self) -> list[int]:
+        """Return the processes that it has started and that do not end."""
+        return left(self.mark)
 
 
 class Forks:
@@ -156,6 +153,14 @@ class Forks:
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+
+def left(mark: str, seconds: float = 60.0) -> list[int]:
+    """Return the processes with the mark that do not end within so many seconds."""
+    end = time.monotonic() + seconds
+    while (pids := marked(mark)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return pids
 
 
 def marked(mark: str) -> list[int]:

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.forks import MARK, ROOT, Child, Forks, marked
+from tests.forks import MARK, ROOT, Child, Forks, left, marked
 from tests.prove_kills import KINDS, QUICK, Proof
 
 STUDY = ["study", "iris", "--seeds", "3", "--batch-sizes", "32,full", "--learning-rates", "0.5"]
@@ -26,7 +27,11 @@ def busy(*_, **__):
         time.sleep(60)
     finally:
         print("tidying", flush=True)
-        time.sleep({2})
+        while {2}:  # and a library swallows whatever comes
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
 module.{1} = busy
 """
 WRITES_AT_MOST = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
@@ -108,7 +113,7 @@ def test_sigterm_and_ctrl_c_end_any_command(
     for number, again in ((signal.SIGTERM, False), (signal.SIGINT, True)):
         child = forks.start(
             [*command, "--out", tmp_path],
-            setup=QUICK + BUSY.format(*busy.rsplit(".", 1), 60 * again),
+            setup=QUICK + BUSY.format(*busy.rsplit(".", 1), again),
         )
         child.until("busy")
         child.send(number)
@@ -136,6 +141,30 @@ def test_programs_that_are_timed_end_with_the_command(
     assert child.wait() == (130 if number == signal.SIGTERM else -number)
     assert child.left() == []
     assert "Traceback" not in child.told
+
+
+PARENT = """
+import subprocess, sys, time
+child = [sys.executable, "-c", "from bench.speed.process import end_with_parent as end\\nend()\\n"
+         "print(1, flush=True)\\nwhile True: pass"]
+process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+process.stdout.readline()
+print("busy", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_busy_process_ends_with_its_parent() -> None:
+    """In the middle of work that has no end, a process that is timed notices a SIGKILL of ours."""
+    environment = os.environ | {MARK: (mark := uuid.uuid4().hex)}
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=ROOT, env=environment
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"busy\n"
+        assert len(marked(mark)) == 2
+        parent.kill()
+    assert left(mark) == []
 
 
 def test_simulations_end_with_the_command(forks: Forks, tmp_path: Path) -> None:
@@ -312,7 +341,9 @@ def test_a_study_that_lost_files_is_told(out: Path) -> None:
 
 def test_two_at_once(forks: Forks, out: Path) -> None:
     """The second command on a study says who works; `prune` says so too; another study goes on."""
-    first = forks.start([*STUDY, "--out", out], setup=QUICK + BUSY.format("study", "analyse", 0))
+    first = forks.start(
+        [*STUDY, "--out", out], setup=QUICK + BUSY.format("study", "analyse", False)
+    )
     first.until("busy")
     told = refused(*forks.run([*STUDY, "--out", out]))
     assert f"iris: process {first.pid} on " in told
