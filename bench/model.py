@@ -127,6 +127,10 @@ def save_model(model: Model, path: Path) -> None:
         "about": model.about,
     }
     described = json.dumps(about)
+    if model.params.nbytes > arrays.MOST_BYTES // 2:
+        raise InputError(
+            f"save_model: {model.params.size:,} parameters are more than a model's file may hold"
+        )
     if len(described) > MOST_TEXT:
         raise InputError(
             f"save_model: the table's columns and levels take {len(described):,} characters, more "

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.arrays import DAMAGE, read_npz
+from bench.arrays import DAMAGE, MOST_BYTES, read_npz
 from bench.errors import InputError
 from bench.experiments import lock
 from bench.experiments.block import Block, BlockResult
@@ -62,7 +62,8 @@ def decode(data: bytes, key: str, problem: Problem, block: Block) -> BlockResult
     DAMAGE
         Where the file is damaged, or not this block's.
     """
-    arrays = read_npz(BytesIO(data))
+    params_bytes = 4 * problem.network.n_params * block.n_networks * len(block.learning_rates)
+    arrays = read_npz(BytesIO(data), MOST_BYTES + (params_bytes if block.population else 0))
     if str(arrays["key"]) != key:
         raise ValueError("the file holds another block")
     _check_names(arrays, problem, block)

@@ -20,7 +20,9 @@ import pytest
 from test_model import FRAME, altered, model_of, npz, problem_of, refused_file, written
 
 from bench import arrays, cli, csv_files, memory, view
+from bench import model as models
 from bench.errors import InputError
+from bench.experiments import Block, run_block, store
 from bench.experiments.progress import Bar
 from bench.model import load_model, save_model, write_predictions
 from bench.options import Options
@@ -388,3 +390,31 @@ def test_what_is_read_is_not_run() -> None:
             running.add(path.name)
     assert unpickling == {"process.py"}
     assert running == set()
+
+
+def test_a_block_of_many_networks_is_read_whatever_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a block's own networks take is no bomb, where the file must hold them."""
+    problem = load_problem("notes")
+    block = Block("sgd", 4, (0.5,), seed=0, epochs=2, population=problem.population)
+    result = run_block(problem, block)
+    assert result.params is not None
+    data = store.encode("key", result)
+    unpacked = sum(one.file_size for one in zipfile.ZipFile(io.BytesIO(data)).infolist())
+    monkeypatch.setattr(store, "MOST_BYTES", unpacked - result.params.nbytes // 2)
+    again = store.decode(data, "key", problem, block)
+    np.testing.assert_array_equal(again.params, result.params)
+
+
+def test_a_model_is_not_saved_that_could_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters or names that `load_model` would refuse are refused by `save_model`."""
+    model = model_of(problem_of(written(tmp_path, FRAME), "sex"))
+    for owner, name in ((arrays, "MOST_BYTES"), (models, "MOST_TEXT")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, 100)
+            with pytest.raises(InputError, match="save_model"):
+                save_model(model, tmp_path / "birds.npz")
+    assert not (tmp_path / "birds.npz").exists()
