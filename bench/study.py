@@ -142,10 +142,10 @@ def studied(training: Training, settings: Options, clock: Clock) -> Study:
     )
     evidence = replace(evidence, warnings=(*training.warnings, *evidence.warnings))
     training.progress.say("Writing the report.")
-    study = publish(training, populations, evidence, settings)
+    finished = publish(training, populations, evidence, settings)
     if settings.save_model is not None:
         save_model(train_model(evidence), Path(settings.save_model))
-    return study
+    return finished
 
 
 def dry_run(problem: str | Path | pd.DataFrame | Problem, **options: Any) -> str:
