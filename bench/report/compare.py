@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench import csv_files
+from bench.plain import write_text
 from bench.report import words
 from bench.report.figures import compare as drawing
 from bench.speed.compare import quality
@@ -201,4 +202,4 @@ def write(comparison: Comparison, folder: Path, about: Mapping[str, str]) -> Non
     quality_rows = [vars(row) for row in comparison.gate.rows]
     csv_files.write(pd.DataFrame(quality_rows), folder / "quality.csv")
     drawing.save(comparison, folder)
-    (folder / SUMMARY).write_text(markdown(comparison, about), encoding="utf-8")
+    write_text(folder / SUMMARY, markdown(comparison, about))

@@ -27,6 +27,7 @@ from bench.analysis.across import (
 from bench.analysis.intervals import VERDICTS
 from bench.analysis.literature import Finding, findings
 from bench.analysis.recommend import MARGIN
+from bench.plain import write_text
 from bench.report import figures, tables, words
 from bench.report.figures import across
 from bench.report.page import card, environment, picture, stylesheet
@@ -97,7 +98,7 @@ def write(
     drawn = draw_all(results, folder / "figures")
     csv_files.write(verdict_table(results), folder / "verdicts.csv")
     text = html(results, failed, drawn, about)
-    (folder / "report.html").write_text(text, encoding="utf-8")
+    write_text(folder / "report.html", text)
 
 
 def draw_all(results: Sequence[Results], folder: Path) -> list[figures.DrawnFigure]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import csv_files
+from bench.plain import write_text
 from bench.report import figures, words
 from bench.report.figures import history as drawings
 from bench.report.page import card, environment, picture, stylesheet
@@ -109,7 +110,7 @@ def write(machines: Sequence[Machine], notes: Sequence[str], folder: Path, comma
         for name, spec in drawings.figures(machines).items()
     ]
     csv_files.write(points_frame(machines), folder / "series.csv")
-    (folder / "report.html").write_text(html(machines, notes, drawn, command), encoding="utf-8")
+    write_text(folder / "report.html", html(machines, notes, drawn, command))
 
 
 def html(

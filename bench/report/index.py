@@ -110,7 +110,7 @@ def write(results: Path | str) -> Path:
             cards, damaged = read_cards(index.parent)
             template = environment().get_template("index.html")
             text = template.render(cards=cards, damaged=damaged, css=stylesheet())
-            put(index, text.encode("utf-8"))
+            put(index, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise unwritable(index, error) from None
     return index

@@ -11,6 +11,7 @@ from bench.analysis.mistakes import Mistakes
 from bench.analysis.outcomes import DIVERGED_FACTOR
 from bench.analysis.recommend import MARGIN
 from bench.experiments.mistakes import ERROR, RIGHT
+from bench.plain import write_text
 from bench.report import figures, tables, words
 from bench.report.figures.mistakes import FIGURES
 from bench.report.frames import records
@@ -74,7 +75,7 @@ def write(mistakes: Mistakes, folder: Path, about: Mapping[str, str]) -> None:
         figures.save(name, spec, spec.data(mistakes), folder / "figures")
         for name, spec in FIGURES.items()
     ]
-    (folder / "report.html").write_text(html(mistakes, drawn, about), encoding="utf-8")
+    write_text(folder / "report.html", html(mistakes, drawn, about))
 
 
 def terminal_summary(mistakes: Mistakes) -> str:

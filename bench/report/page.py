@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.analysis.evidence import Evidence, Recommendation
+from bench.plain import write_text
 from bench.report import choices, figures, own_table, settings, tables, theme, words
 from bench.report.answer import answer, question, subject
 from bench.report.frames import records
@@ -72,7 +73,7 @@ def write(evidence: Evidence, folder: Path | str, about: Mapping[str, str] | Non
     folder = Path(folder)
     drawn = figures.save_all(evidence, folder / "figures")
     page = folder / "report.html"
-    page.write_text(html(evidence, drawn, about or {}), encoding="utf-8")
+    write_text(page, html(evidence, drawn, about or {}))
     return page
 
 

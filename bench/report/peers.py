@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench import csv_files
+from bench.plain import write_text
 from bench.report import figures, words
 from bench.report.figures import peers as drawings
 from bench.report.frames import groups, records
@@ -60,8 +61,8 @@ def write(measured: Measured, folder: Path, about: Mapping[str, str]) -> None:
     csv_files.write(table, folder / "peers.csv")
     csv_files.write(pd.DataFrame({"left_out": told}, dtype=str), folder / "left_out.csv")
     text = markdown(table, roofs_told(rounds), about)
-    (folder / "peers.md").write_text(text, encoding="utf-8")
-    (folder / "report.html").write_text(html(measured, drawn, about), encoding="utf-8")
+    write_text(folder / "peers.md", text)
+    write_text(folder / "report.html", html(measured, drawn, about))
 
 
 def html(measured: Measured, drawn: Sequence[figures.DrawnFigure], about: Mapping[str, str]) -> str:

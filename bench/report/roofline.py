@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench import csv_files
+from bench.plain import write_text
 from bench.report import figures, words
 from bench.report.figures import roofline as drawings
 from bench.report.frames import groups, records
@@ -46,7 +47,7 @@ def write(roofline: Roofline, folder: Path, about: Mapping[str, str]) -> None:
     ]
     csv_files.write(roofline.rows, folder / "roofline.csv")
     csv_files.write(drawings.bandwidth_data(roofline), folder / "bandwidth.csv")
-    (folder / "report.html").write_text(html(roofline, drawn, about), encoding="utf-8")
+    write_text(folder / "report.html", html(roofline, drawn, about))
 
 
 def html(roofline: Roofline, drawn: Sequence[figures.DrawnFigure], about: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ from bench.experiments import Block, run_block, store
 from bench.experiments.progress import Bar
 from bench.model import load_model, save_model, write_predictions
 from bench.options import Options
+from bench.plain import write_text
 from bench.problems import load_problem, with_options
 from bench.problems.table import TableOptions, load_table, read, text_file
 from bench.problems.table.load import study_name
@@ -359,9 +360,17 @@ def test_predicted_classes_are_no_formulas(
 
 
 def test_half_of_a_surrogate_pair_is_kept(tmp_path: Path) -> None:
-    """Names that are no text, as of files, come back from a study's JSON."""
+    """Names that are no text, as of files, come back from a study's JSON, and stand on its page."""
     view.write_json(tmp_path / "study.json", {"source": "\udcff.csv"})
     assert view.read_json(tmp_path / "study.json") == {"source": "\udcff.csv"}
+    write_text(tmp_path / "report.html", "\udcff.csv")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == r"\udcff.csv"
+    unsafe = [
+        path.name
+        for path in (ROOT / "bench" / "report").glob("*.py")
+        if ".write_text(" in path.read_text(encoding="utf-8")
+    ]
+    assert unsafe == []
 
 
 def test_a_progress_bar_shows_names_as_they_are() -> None:
