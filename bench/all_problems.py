@@ -19,7 +19,7 @@ from bench import csv_files, report, view
 from bench.analysis.across import Results
 from bench.analysis.time_to_target import base_batch_size
 from bench.errors import InputError, StoppedError
-from bench.experiments.cluster import serving
+from bench.experiments.cluster import crew_to_be, serving
 from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, reporter
 from bench.options import Options
@@ -153,6 +153,7 @@ def studied(
     """Study one problem after the other, and compare those that did not fail."""
     done: dict[str, Study] = {}
     failed: dict[str, str] = {}
+    first: InputError | None = None
     with serving(settings.scheduler, settings.n_workers) as scheduler:
         options |= {"compare_rules": True, "scheduler": scheduler}
         for place, name in enumerate(problems, start=1):
@@ -162,12 +163,13 @@ def studied(
             except StoppedError:
                 raise
             except Exception as error:
+                first = first or (error if isinstance(error, InputError) else None)
                 failed[name] = " ".join(f"{error}".split()) or type(error).__name__
                 progress.say(f"{name} has failed, the others go on: {failed[name]}")
                 continue
             finished(done[name])
     if not done:
-        raise RuntimeError(next(iter(failed.values()), "no problem was named"))
+        raise first or RuntimeError(next(iter(failed.values()), "no problem was named"))
     progress.say("Comparing the problems.")
     return compare(list(done.values()), failed, settings)
 
@@ -186,6 +188,7 @@ def check(options: Mapping[str, Any], problems: Sequence[str], progress: Reporte
             raise InputError(f"{name} is for one problem, and not for all: study one by its name")
     for name in problems:
         prepare(name, settings, progress)
+    crew_to_be(settings.scheduler, settings.n_workers, progress)
     return settings
 
 

@@ -75,7 +75,26 @@ def _hidden(context: click.Context, option: click.Parameter, text: str | None) -
     return [] if text == "none" else listed(int)(context, option, text)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class Interrupted(Exception):  # noqa: N818
+    """KeyboardInterrupt, which Click would print an empty line for."""
+
+
+class Commands(click.Group):
+    """The commands; an interruption of one leaves them without a word."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="batchbench")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -175,7 +194,8 @@ def study_of_all(dry_run: bool, given: dict[str, Any]) -> None:
     done = study_all(finished=tell, **given)
     tell(done)
     if failed := done.record["failed"]:
-        raise RuntimeError(f"no results of {', '.join(failed)}: study each by its name to see why")
+        reasons = "; ".join(f"{name} ({why})" for name, why in failed.items())
+        raise RuntimeError(f"no results of {reasons}")
 
 
 def tell(done: Study) -> None:
@@ -366,7 +386,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"batchbench: {shortened(one_line(text), LONGEST)}", file=sys.stderr)
         return BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, Interrupted, click.Abort):
         return INTERRUPTED
     except StoppedError as error:
         print(f"batchbench: {error}", file=sys.stderr)

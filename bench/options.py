@@ -66,7 +66,8 @@ class Options:
     table
         How an own table is read; its fields are given as options of the study.
     workers
-        Threads; None for one a core. Results do not depend on it.
+        Threads, or processes of a "local" cluster; None for one a core. Results do not depend on
+        it.
     scheduler
         Address of a Dask scheduler, whose workers train in place of threads here; "local" for one
         of `workers` processes on this machine. Results do not depend on it.
@@ -204,7 +205,7 @@ class Options:
         return len(affinity(0)) if affinity else os.cpu_count() or 1
 
     def stored(self) -> dict[str, Any]:
-        """Return the options that determine results: all but `workers` and `out`."""
+        """Return the options that determine results: all but `NOT_STORED`."""
         return {k: value for k, value in asdict(self).items() if k not in NOT_STORED}
 
     def command(self, name: str) -> str:

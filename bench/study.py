@@ -20,7 +20,7 @@ from bench.analysis.arms import OURS
 from bench.analysis.evidence import Evidence
 from bench.errors import InputError
 from bench.experiments import Threads, plan
-from bench.experiments.cluster import crew_to_be, hired
+from bench.experiments.cluster import LOCAL, crew_to_be, hired
 from bench.experiments.place import replacing, working
 from bench.experiments.progress import Reporter, Silent, reporter
 from bench.experiments.run import compile_kernels, run_block
@@ -119,8 +119,8 @@ def studied(training: Training, settings: Options, clock: Clock) -> Study:
     before = same_before(training, settings)
     n_rounds = settings.rounds or rounds_of(before)
 
-    clock.leave_out(compile_once(training))
     with hired(settings.scheduler, settings.n_workers, training.progress) as training.crew:
+        clock.leave_out(compile_once(training))
         find_targets(training, settings.learning_rates or plan.coarse_rates(training.rule))
         seconds = timed_before(training, before, "seconds.csv")
         seconds = timed(training, settings.step_cost) if seconds is None else seconds
@@ -214,7 +214,7 @@ def prepare(
     sizes = arms(subject, settings.batch_sizes)
     memory.check(
         subject, settings.n_seeds(subject), len(sizes), len(settings.learning_rates or ()),
-        settings.n_workers,
+        settings.n_workers if settings.scheduler in (None, LOCAL) else 1,
     )  # fmt: skip
     if settings.compare_rules and subject.population is not None:
         raise InputError("compare_rules is for problems of data, and not for populations of XOR")

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import signal
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
@@ -35,7 +36,9 @@ from bench.experiments.crew import (
     Failure,
     Job,
     Threads,
+    asked_to_stop,
     attempt,
+    blas,
 )
 from bench.experiments.progress import Reporter, Silent
 from bench.experiments.run import few_samples
@@ -45,6 +48,7 @@ LOCAL = "local"  # in place of an address: a cluster of processes on this machin
 TASK_SECONDS = 1.0  # that a task lasts at least: handing one out takes milliseconds
 LOOK_SECONDS = 1.0  # between looks at who is there
 CONNECT_SECONDS = 10.0
+SCHEMES = ("tcp", "tls")
 CLOSE_SECONDS = 10.0
 
 
@@ -93,6 +97,8 @@ def crew_to_be(scheduler: str | None, size: int, progress: Reporter) -> Crew:
     InputError
         As of `hired`.
     """
+    if scheduler == LOCAL:
+        _distributed()
     if scheduler is None or scheduler == LOCAL:
         return Threads(size)
     cluster = Cluster(scheduler, progress)
@@ -113,7 +119,7 @@ def serving(scheduler: str | None, size: int) -> Iterator[str | None]:
         yield scheduler
         return
     distributed = _distributed()
-    with _deaf_to_interrupts():
+    with asked_to_stop() as stop, _deaf_to_interrupts():
         local = distributed.LocalCluster(
             n_workers=size,
             threads_per_worker=1,
@@ -123,6 +129,8 @@ def serving(scheduler: str | None, size: int) -> Iterator[str | None]:
         )
     _quiet()
     try:
+        if stop.is_set():
+            raise KeyboardInterrupt
         yield local.scheduler_address
     finally:
         with suppress(TimeoutError):
@@ -131,18 +139,16 @@ def serving(scheduler: str | None, size: int) -> Iterator[str | None]:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that are started here ignore Ctrl-C, which reaches all of a terminal's.
+    """Let no process that is started here hear Ctrl-C, which reaches all of a terminal's.
 
-    The study alone answers it, and ends them.
+    The study alone answers it, and ends them. It is held back in this thread and in those that it
+    starts, and with them in their processes; here it comes as soon as this is over.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which processes inherit
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Cluster(Crew):
@@ -169,6 +175,7 @@ class Cluster(Crew):
         self._ready: set[str] = set()
         self._unfit: dict[str, str] = {}  # workers that are left out, and why
         self._asked: dict[Future[str], str] = {}
+        self._pinned: dict[Future[Any], set[str]] = {}  # to workers, where others must not do it
         self._data: dict[str, Any] = {}  # problems that lie on the cluster, by content
         self._looked = 0.0
         self._waiting = False  # for a worker, and told so
@@ -198,11 +205,11 @@ class Cluster(Crew):
         """
         self._ready.clear()
         self._pool = self._client.get_executor(pure=False)
-        self._looked = -LOOK_SECONDS
-        self._look(job)
-        while self._asked or not self._ready:
+        self._speed = 0.0  # other work may be counted in other units
+        self._look(job, now=True)
+        while not self._ready:
             if not self._asked:
-                if self._unfit.keys() & self._threads.keys():
+                if self._unfit:
                     raise self._nobody()
                 self._tell_of_waiting()
                 sleep(POLL_SECONDS)
@@ -224,40 +231,50 @@ class Cluster(Crew):
         if not self._ready:
             self._tell_of_waiting()
             return
-        others = set(self._threads) - self._ready
         most = self.size + max(AHEAD, self.size // 4)
         while desk.waiting and len(desk.running) < most:
+            data = self._shared(desk.job)
+            if data is None:
+                return
             items = self._group(desk)
+            others = set(self._threads) - self._ready
             future = self._pool.submit(
                 do_group,
                 identity(),
                 desk.job.do,
                 desk.job.compile_for,
-                self._shared(desk.job.problem),
+                data,
                 items,
                 workers=sorted(self._ready) if others else None,
             )
             desk.running[future] = items
+            if others:
+                self._pinned[future] = set(self._ready)
 
     def take_back(self, desk: Desk) -> None:
-        """Leave what is out: it lasts a second, or as long as a block."""
+        """Leave what is out, which lasts a second, or as long as a block, and can be done."""
+        self._look(desk.job)
 
     def outcomes(self, desk: Desk, future: Future[Any], items: list[Any]) -> list[Coded | Failure]:
         """Return what became of a group; put back what was lost, or done by the wrong worker."""
+        self._pinned.pop(future, None)
         try:
             done: Done = future.result()
-        except CancelledError:  # with the scheduler, or with the only worker that had the data
+        except CancelledError:  # with the scheduler, the workers, or the only one with the data
             self._check_alive()
-            self._data.clear()
+            self._data = {key: at for key, at in self._data.items() if at.status == "finished"}
             self._put_back(desk, items)
             return []
         except Exception as error:
-            killed = type(error).__name__ == "KilledWorker"
-            why = "workers were killed at it again and again: is memory short?" if killed else error
-            return [Failure(str(why), str(error))]
+            what = str(error)
+            if type(error).__name__ == "KilledWorker":
+                what = "workers were killed at it again and again: is memory short?"
+                if len(items) > 1:
+                    what = f"or one of {len(items) - 1} done with it: {what}"
+            return [Failure(what, "".join(traceback.format_exception(error)))]
         work = sum(item.work(desk.job.problem) for item in items[: len(done.outcomes)])
         if done.unfit:
-            self._looked = -LOOK_SECONDS
+            self._look(desk.job, now=True)
             self._put_back(desk, items)
         elif work and done.seconds:
             self._speed = work / done.seconds
@@ -279,29 +296,42 @@ class Cluster(Crew):
         desk.waiting.extendleft(reversed(items))
         self._left += sum(item.work(desk.job.problem) for item in items)
 
-    def _shared(self, problem: Problem) -> Any:
-        """Return where the problem lies on the cluster: workers fetch it once each."""
-        key = problem.content_hash()
+    def _shared(self, job: Job) -> Any:
+        """Return where the problem lies on the cluster: workers fetch it once each.
+
+        None where the worker that it was sent to has just left.
+        """
+        key = job.problem.content_hash()
         if key not in self._data:
-            bare = replace(problem, table=None)
-            with self._lost_is_told():
-                place = self._client.scatter(bare, hash=False, workers=sorted(self._ready))
+            bare = replace(job.problem, table=None)
+            self._look(job, now=True)
+            if not self._ready:
+                return None
+            try:
+                place = self._client.scatter(bare, hash=False, workers=sorted(self._ready)[:1])
+            except (OSError, KeyError, TimeoutError, CancelledError):
+                self._check_alive()
+                return None
             self._data[key] = place
         return self._data[key]
 
-    def _look(self, job: Job) -> None:
+    def _look(self, job: Job, *, now: bool = False) -> None:
         """See who is there, now and then; ask newcomers to get ready, and hear who is."""
-        if perf_counter() - self._looked >= LOOK_SECONDS:
+        if now or perf_counter() - self._looked >= LOOK_SECONDS:
             self._looked = perf_counter()
             with self._lost_is_told():
                 self._threads = dict(self._client.nthreads())
             there = set(self._threads)
             self._ready &= there
+            self._unfit = {address: why for address, why in self._unfit.items() if address in there}
             for future in [f for f, address in self._asked.items() if address not in there]:
                 del self._asked[future]
                 future.cancel()
             for address in there - self._ready - set(self._unfit) - set(self._asked.values()):
                 self._ask(address, job)
+            # Nobody would do these any more: `outcomes` puts them back
+            for future in [f for f, allowed in self._pinned.items() if not allowed & self._ready]:
+                future.cancel()
         for future in [f for f in self._asked if f.done()]:
             self._hear(self._asked.pop(future), future)
 
@@ -327,6 +357,11 @@ class Cluster(Crew):
             self._check_alive()
             return
         except Exception as error:  # it cannot even import what it is asked to do
+            if "task graph" in str(error):  # which the scheduler unpacks
+                raise InputError(
+                    f"scheduler: that at {self.address} does not know this program: start it in "
+                    "the same environment as the workers"
+                ) from None
             why = " ".join(f"{type(error).__name__}: {error}".split())
         if not why:
             self._ready.add(address)
@@ -416,6 +451,7 @@ def identity() -> dict[str, str]:
         "instruction set": kernels.INSTRUCTION_SET,
         "program": digest.hexdigest()[:12],
         **{name: version(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
+        "BLAS": blas(),
     }
 
 
@@ -431,13 +467,20 @@ def unlike(wanted: dict[str, str], found: dict[str, str]) -> str:
 def _connect(address: str) -> Any:
     """Return a client of the scheduler at an address."""
     distributed = _distributed()
+    scheme = address.partition("://")[0] if "://" in address else "tcp"
+    if scheme not in SCHEMES:
+        raise InputError(
+            f"scheduler must be one of {', '.join(SCHEMES)}://HOST:PORT, got {address!r}"
+        )
+    if scheme == "tls" and not distributed.Security().get_connection_args("client")["ssl_context"]:
+        raise InputError("scheduler: tls:// needs Dask's settings distributed.comm.tls")
     try:
         with warnings.catch_warnings():  # of versions that differ: `identity` tells which matter
             warnings.simplefilter("ignore")
             client = distributed.Client(
                 address, timeout=CONNECT_SECONDS, set_as_default=False, name="batchbench"
             )
-    except (OSError, ValueError, TimeoutError) as error:
+    except Exception as error:  # of many kinds, where an address makes no sense
         why = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"scheduler: no Dask scheduler answers at {address!r} ({why}); "

@@ -15,11 +15,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from time import sleep
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bench.experiments.progress import Reporter
 from bench.problems import Problem
@@ -227,6 +228,15 @@ def _failed(problem: Problem, item: Any, outcome: Failure) -> RuntimeError:
     return error
 
 
+@cache
+def blas() -> str:
+    """Return the BLAS that NumPy multiplies with, and for which processor: bits depend on it."""
+    found = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    own = [one for one in found if "numpy" in one["filepath"]] or found
+    names = ("internal_api", "version", "architecture")
+    return "; ".join(sorted({" ".join(str(one.get(name)) for name in names) for one in own}))
+
+
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C or SIGTERM into an event; a second one interrupts at once.
@@ -243,7 +253,12 @@ def asked_to_stop() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as nohup and `&` may have set it
+    ]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield stop
     finally:

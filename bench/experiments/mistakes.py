@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -24,9 +23,10 @@ import kernels
 from bench.analysis import layers
 from bench.analysis.outcomes import DIVERGED_FACTOR
 from bench.arrays import DAMAGE, read_npz
-from bench.experiments.crew import Coded, Crew, Job
+from bench.experiments.crew import Coded, Crew, Job, blas
 from bench.experiments.plan import updates_per_epoch
-from bench.experiments.progress import Reporter, stage
+from bench.experiments.progress import Reporter
+from bench.experiments.run import finished
 from bench.experiments.store import Store
 from bench.problems import Problem
 from kernels import Network
@@ -163,6 +163,7 @@ class Task:
             *(repr(value) for value in asdict(self).values()),
             np.__version__,
             kernels.INSTRUCTION_SET,
+            blas(),
             *(Path(str(module)).read_bytes() for module in (__file__, layers.__file__)),
         )
         return hashlib.sha256(repr(content).encode()).hexdigest()
@@ -318,14 +319,10 @@ def run_tasks(
     if not missing:
         return [found[task] for task in tasks]
     missing.sort(key=lambda task: task.work(problem), reverse=True)
-    total = sum(task.work(problem) for task in missing)
     job = Job(problem, missing, (), train_coded, nothing_to_compile)
     crew.prepare(job, progress)
-    with stage(progress, name, len(missing), total), closing(crew.results(job)) as results:
-        for task, (key, data) in results:
-            found[task] = decode(data, key)
-            store.write(key, data)
-            progress.advance(task.work(problem))
+    for task, data in finished(job, store, crew, progress, name):
+        found[task] = decode(data, task.key(problem))
     return [found[task] for task in tasks]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,20 +129,32 @@ def run_blocks(
     if not missing:
         return Ran(0, 0.0, 0.0)
     missing.sort(key=lambda block: block.work(problem), reverse=True)
-    work = sum(block.work(problem) for block in missing)
     progress = progress or Silent()
     kinds = tuple({block.batch_size: block for block in missing}.values())
     job = Job(problem, missing, kinds, run_coded, compile_blocks)
     crew.prepare(job, progress)
     began = perf_counter()
+    for _ in finished(job, store, crew, progress, name):
+        pass
+    return Ran(len(missing), sum(block.work(problem) for block in missing), perf_counter() - began)
+
+
+def finished(
+    job: Job, store: Store, crew: Crew, progress: Reporter, name: str
+) -> Iterator[tuple[Any, bytes]]:
+    """Let a crew that is prepared do a job; yield items and their files, which the store has.
+
+    Parameters and errors are those of `run_blocks`.
+    """
+    total = sum(item.work(job.problem) for item in job.items)
     with (
-        stage(progress, name, len(missing), work),
+        stage(progress, name, len(job.items), total),
         closing(crew.results(job)) as results,
     ):
-        for block, (key, data) in results:
+        for item, (key, data) in results:
             store.write(key, data)
-            progress.advance(block.work(problem))
-    return Ran(len(missing), work, perf_counter() - began)
+            progress.advance(item.work(job.problem))
+            yield item, data
 
 
 def run_coded(problem: Problem, block: Block) -> Coded:

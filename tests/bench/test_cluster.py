@@ -19,6 +19,7 @@ from test_run import contents
 from bench.errors import InputError, StoppedError
 from bench.experiments import Store, Threads, cluster, plan, run_blocks
 from bench.experiments.cluster import Cluster, serving
+from bench.experiments.crew import Job
 from bench.experiments.mistakes import RIGHT, run_tasks
 from bench.experiments.progress import Silent
 from bench.problems import load_problem, with_options
@@ -217,28 +218,6 @@ def test_tasks_of_mistakes_run_on_a_cluster(crew: Cluster, tmp_path: Path) -> No
     assert contents(tmp_path / "cluster") == contents(tmp_path / "threads")
 
 
-def test_other_kernels_are_left_out(service: Service, tmp_path: Path) -> None:
-    """A worker with another hash of its kernels is told and gets nothing to do."""
-    for package in ("bench", "kernels"):
-        shutil.copytree(TOP / package, tmp_path / package)
-    with (tmp_path / "kernels" / "chunk.py").open("a") as file:
-        file.write("# changed\n")
-    stranger = service.worker(tmp_path)
-    told = Told()
-    try:
-        with cluster.hired(service.address, 1, told) as crew:
-            assert isinstance(crew, Cluster)
-            while not told.said:
-                shutil.rmtree(tmp_path / "out", ignore_errors=True)
-                run_blocks(IRIS, BLOCKS[:4], Store(tmp_path / "out"), crew, told)
-            assert len(crew._ready) == 3
-    finally:
-        stranger.kill()
-        stranger.wait()
-    assert "left out: kernels" in told.said[0]
-    assert told.n_done % 4 == 0
-
-
 def test_no_worker_that_fits_is_one_line(
     crew: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +289,51 @@ def test_a_cluster_on_this_machine(
         Cluster(address, Silent())
 
 
-@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:9", "http://x:1", "tcp://"])
+def test_a_late_worker_does_what_a_killed_one_was_to_do(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    """Tasks that are kept from workers with other kernels do not wait for one that has gone."""
+    other = tmp_path / "other"
+    for package in ("bench", "kernels"):
+        shutil.copytree(TOP / package, other / package)
+    with (other / "kernels" / "chunk.py").open("a") as file:
+        file.write("# changed\n")
+    service = Service(tmp_path, 1)
+    service.workers.append(service.worker(other))
+
+    def join_and_kill(n_done: int) -> None:
+        if n_done == 2:
+            service.workers.append(service.worker())
+        if n_done == 4:
+            while len(crew._ready) < 2:  # both fit
+                time.sleep(0.1)
+                crew._look(jobs[-1], now=True)
+            service.workers[0].kill()
+            service.workers[0].wait()
+
+    jobs: list[Job] = []
+    told = Told(join_and_kill)
+    try:
+        with cluster.hired(service.address, 1, told) as crew:
+            assert isinstance(crew, Cluster)
+            crew._client.wait_for_workers(2, timeout=60)
+            prepare = crew.prepare
+            crew.prepare = lambda job, progress: jobs.append(job) or prepare(job, progress)
+            run_blocks(IRIS, BLOCKS, Store(tmp_path / "out"), crew, told)
+    finally:
+        service.stop()
+    assert [sentence for sentence in told.said if "left out: kernels" in sentence]
+    assert contents(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("address", ["http://x:1", "ucx://127.0.0.1:1", "tls://127.0.0.1:9"])
+def test_an_address_that_makes_no_sense_is_one_line(address: str) -> None:
+    """What is no address of a Dask scheduler is refused before anything is tried."""
+    with pytest.raises(InputError, match=r"scheduler.*(tcp, tls://HOST:PORT|settings)"):
+        Cluster(address, Silent())
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:9", "tcp://"])
 def test_no_scheduler_is_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An address at which nothing answers is named, with the way out."""
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.3)
