@@ -19,7 +19,7 @@ from test_run import contents
 from bench.errors import InputError, StoppedError
 from bench.experiments import Store, Threads, cluster, plan, run_blocks
 from bench.experiments.cluster import Cluster, serving
-from bench.experiments.crew import Job
+from bench.experiments.crew import Desk
 from bench.experiments.mistakes import RIGHT, run_tasks
 from bench.experiments.progress import Silent
 from bench.problems import load_problem, with_options
@@ -290,39 +290,42 @@ def test_a_cluster_on_this_machine(
 
 
 def test_a_late_worker_does_what_a_killed_one_was_to_do(
-    tmp_path: Path, expected: dict[str, bytes]
+    tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tasks that are kept from workers with other kernels do not wait for one that has gone."""
-    other = tmp_path / "other"
+    """Tasks that are kept from a worker with other kernels do not wait for one that has gone."""
     for package in ("bench", "kernels"):
-        shutil.copytree(TOP / package, other / package)
-    with (other / "kernels" / "chunk.py").open("a") as file:
+        shutil.copytree(TOP / package, tmp_path / "other" / package)
+    with (tmp_path / "other" / "kernels" / "chunk.py").open("a") as file:
         file.write("# changed\n")
     service = Service(tmp_path, 1)
-    service.workers.append(service.worker(other))
+    hand_out, told, killed = Cluster.hand_out, Told(), []
 
-    def join_and_kill(n_done: int) -> None:
-        if n_done == 2:
-            service.workers.append(service.worker())
-        if n_done == 4:
-            while len(crew._ready) < 2:  # both fit
+    def has_data(crew: Cluster) -> list[bool]:
+        return [bool(data) for data in crew._client.has_what(sorted(crew._ready)).values()]
+
+    def disturbed(crew: Cluster, desk: Desk) -> None:
+        first = sorted(crew._ready)[:1]
+        if told.n_done >= 2 and len(service.workers) == 1:
+            service.workers += [service.worker(tmp_path / "other"), service.worker()]
+            while len(crew._ready) < 2 or not crew._unfit:
                 time.sleep(0.1)
-                crew._look(jobs[-1], now=True)
-            service.workers[0].kill()
-            service.workers[0].wait()
+                crew._look(desk.job, now=True)
+        elif not killed and len(crew._ready) == 2 and all(has_data(crew)):
+            crew._ready = {*first}  # as it was before the late one was there
+            hand_out(crew, desk)
+            killed.append(first)
+            os.kill(crew._client.run(os.getpid, workers=first)[first[0]], signal.SIGKILL)
+        hand_out(crew, desk)
 
-    jobs: list[Job] = []
-    told = Told(join_and_kill)
+    monkeypatch.setattr(Cluster, "hand_out", disturbed)
+    monkeypatch.setattr(cluster, "TASK_SECONDS", 1e-3)
     try:
         with cluster.hired(service.address, 1, told) as crew:
-            assert isinstance(crew, Cluster)
-            crew._client.wait_for_workers(2, timeout=60)
-            prepare = crew.prepare
-            crew.prepare = lambda job, progress: jobs.append(job) or prepare(job, progress)
             run_blocks(IRIS, BLOCKS, Store(tmp_path / "out"), crew, told)
     finally:
         service.stop()
-    assert [sentence for sentence in told.said if "left out: kernels" in sentence]
+    assert killed
+    assert "left out: kernels" in told.said[0]
     assert contents(tmp_path / "out") == expected
 
 
