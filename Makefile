@@ -1,6 +1,6 @@
 # make bench   set up .venv, time the kernels, run the default studies, write results/;
 #              ARGS='-k notes' for a part
-# make test    set up .venv, run the tests
+# make test    set up .venv, run the tests, in up to 4 processes
 # make lint    ruff and mypy, as the CI runs them;  make format  ruff's formatting
 # make mutants plant errors one at a time and show that the tests catch each
 # Another Python than python3:  make bench PYTHON=python3.13
@@ -14,7 +14,7 @@ bench: .venv/test.stamp
 	$(BIN)/python -m pytest --benchmark $(ARGS)
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --benchmark-disable
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

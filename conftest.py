@@ -26,6 +26,11 @@ PLUGIN_DEFAULTS = {
 
 # From so many tests on, those of the kernels are among them, and other tests run long before
 MANY_TESTS = 1000
+# What runs longest is begun first where processes share the tests, so that none is left alone with
+# it at the end. The tests of the kernels stay together in one process, as each would compile what
+# the others need too; those with bounds checks need kernels of their own.
+CHECKED, KERNELS = "tests/kernels/test_boundscheck.py", "tests/kernels/"
+LONGEST = (KERNELS, CHECKED, "tests/test_readme.py")
 compiler_key = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
@@ -74,6 +79,34 @@ def pytest_collect_file(
     return [pytest.Module.from_parent(parent, path=file_path)] if wanted else []
 
 
+def part_of(nodeid: str) -> str:
+    """What stays together where processes share the tests: a file, or those of the kernels."""
+    file = nodeid.split("::")[0]
+    return KERNELS if file.startswith(KERNELS) and file != CHECKED else file
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what runs longest, in the processes of pytest-xdist alone."""
+    if hasattr(config, "workerinput"):
+        rank = {part: k for k, part in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(part_of(item.nodeid), len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out parts in their order (`--dist loadfile`)."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Parts(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return part_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Parts(config, log)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Add what tells machines apart; take out what differs from run to run on one machine."""
@@ -87,12 +120,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if wants_benchmarks(config) or config.option.collectonly or len(session.items) < MANY_TESTS:
         return
+    if hasattr(config, "workerinput"):
+        return  # of pytest-xdist, which leaves no core idle
     config.stash[compiler_key] = subprocess.Popen(
         [sys.executable, "-m", "tests.compile_ahead"],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a group of its own, with the process that it starts in turn
+        start_new_session=True,  # Ctrl-C is for the tests
     )
 
 
