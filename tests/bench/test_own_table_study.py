@@ -13,6 +13,7 @@ from real_tables import REAL_TABLES
 from snippets import run_snippet
 
 import bench
+from bench import report
 from bench.study import Study
 
 
@@ -49,8 +50,14 @@ def test_a_pasted_program_reaches_the_target_as_predicted(
     assert min(done["losses"]) <= study.record["targets"][1]
 
 
-def test_the_same_command_trains_nothing_and_gives_the_same_answer(study: Study) -> None:
-    """A study is repeated to the bit; the seconds of programs are kept, not measured again."""
+def test_the_same_command_trains_nothing_and_gives_the_same_answer(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study is repeated to the bit; the seconds of programs are kept, not measured again.
+
+    The page, whose figures take seconds to draw, is not drawn again.
+    """
+    monkeypatch.setattr(report, "write", lambda *_: None)
     source = study.record["source"]
     options = {k: v for k, v in study.record["options"]["table"].items() if v is not None}
     again = bench.study(source, **options, rounds=1, out=study.folder.parent)

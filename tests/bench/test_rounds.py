@@ -19,6 +19,12 @@ from bench.stages import Training, find_targets
 from kernels import Network
 
 
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the blocks of all tests: what one has trained, the others find."""
+    return tmp_path_factory.mktemp("out")
+
+
 def training(out: Path, **changes: Any) -> Training:
     """Return the training of iris on small networks, with its targets found."""
     iris = load_problem("iris")
@@ -43,9 +49,9 @@ def vars_of(problem: Problem) -> dict[str, Any]:
     return {name: getattr(problem, name) for name in problem.__dataclass_fields__}
 
 
-def test_the_first_look_is_that_of_tuning_seeds_at_every_other_batch_size(tmp_path: Path) -> None:
+def test_the_first_look_is_that_of_tuning_seeds_at_every_other_batch_size(out: Path) -> None:
     """Coarse rates pick and report nothing: reporting seeds start with the finer rates."""
-    mine = training(tmp_path)
+    mine = training(out)
     Rounds(mine, None, given_sizes=False).run(Clock(None), 1)
     coarse = [b for b in mine.blocks if b.learning_rates == plan.coarse_rates("sgd")]
     assert {b.seed for b in coarse} == {0, 3, 6}
@@ -53,27 +59,27 @@ def test_the_first_look_is_that_of_tuning_seeds_at_every_other_batch_size(tmp_pa
     assert {b.seed for b in mine.blocks} == set(range(9))
 
 
-def test_one_round_is_the_beginning_of_two(tmp_path: Path) -> None:
+def test_one_round_is_the_beginning_of_two(out: Path) -> None:
     """A study with more rounds does what one with fewer does, and then more."""
-    one, two = (training(tmp_path / str(n)) for n in (1, 2))
+    one, two = (training(out) for _ in range(2))
     Rounds(one, None, given_sizes=False).run(Clock(None), 1)
     Rounds(two, None, given_sizes=False).run(Clock(None), 2)
     assert two.blocks[: len(one.blocks)] == one.blocks
     assert len(two.blocks) > len(one.blocks)
 
 
-def test_an_endless_budget_goes_through_all_rounds(tmp_path: Path) -> None:
+def test_an_endless_budget_goes_through_all_rounds(out: Path) -> None:
     """Without a limit the last round leaves nothing of a complete study undone."""
-    mine = training(tmp_path)
+    mine = training(out)
     found = Rounds(mine, None, given_sizes=False)
     assert found.run(Clock(None), None) == len(found.all) == 7
     tried = {(b.batch_size, b.seed) for b in mine.blocks}
     assert tried == {(b, s) for b in mine.batch_sizes for s in mine.seeds}
 
 
-def test_a_budget_that_is_spent_ends_after_the_first_round(tmp_path: Path) -> None:
+def test_a_budget_that_is_spent_ends_after_the_first_round(out: Path) -> None:
     """The first answer always comes; a second round that does not fit is not begun."""
-    mine = training(tmp_path)
+    mine = training(out)
     assert Rounds(mine, None, given_sizes=False).run(Clock(1e-3), None) == 1
 
 
@@ -87,9 +93,9 @@ def test_time_left_out_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.allows(10.0)
 
 
-def test_given_batch_sizes_and_rates_are_not_extended(tmp_path: Path) -> None:
+def test_given_batch_sizes_and_rates_are_not_extended(out: Path) -> None:
     """What the user gives is tried as it is: no batch size and no rate beside it."""
-    mine = training(tmp_path, batch_sizes=(8, 32))
+    mine = training(out, batch_sizes=(8, 32))
     Rounds(mine, (0.1, 0.2), given_sizes=True).run(Clock(None), None)
     assert {b.batch_size for b in mine.blocks} == {8, 32}
     assert {b.learning_rates for b in mine.blocks} == {(0.1, 0.2)}
@@ -131,9 +137,9 @@ def test_a_batch_size_that_misses_the_target_falls_behind_those_that_reach_it() 
     assert "batch size 8" in found.left_behind()
 
 
-def test_the_work_of_the_last_round_is_foreseen(tmp_path: Path) -> None:
+def test_the_work_of_the_last_round_is_foreseen(out: Path) -> None:
     """What it takes is told to a factor of 2 before it begins."""
-    mine = training(tmp_path)
+    mine = training(out)
     found = Rounds(mine, None, given_sizes=False)
     found.run(Clock(None), 1)
     foreseen, before = found.complete_work(), len(mine.blocks)

@@ -34,15 +34,21 @@ print(peak() - before, problem.X_train.nbytes + problem.X_test.nbytes)
 """
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same table as large.csv and as large.parquet."""
+    folder = tmp_path_factory.mktemp("large")
+    write_table(folder / "large.csv", N_ROWS, N_COLUMNS)
+    table = pyarrow.csv.read_csv(folder / "large.csv")
+    pyarrow.parquet.write_table(table, folder / "large.parquet")
+    return folder
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's peak memory")
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_memory_is_twice_the_array(form: str, tmp_path: Path) -> None:
+def test_memory_is_twice_the_array(form: str, folder: Path) -> None:
     """Reading takes at most twice the float32 array and a constant, in a fresh process."""
-    path = tmp_path / "large.csv"
-    write_table(path, N_ROWS, N_COLUMNS)
-    if form == "parquet":
-        pyarrow.parquet.write_table(pyarrow.csv.read_csv(path), tmp_path / "large.parquet")
-        path = tmp_path / "large.parquet"
+    path = folder / f"large.{form}"
     command = [sys.executable, "-c", PROGRAM, str(path), str(N_COLUMNS)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
