@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import math
+import os
 import re
 import shlex
 import shutil
@@ -119,7 +120,11 @@ def test_other_commands_work(command: str) -> None:
     program, *arguments = shlex.split(SMALLER.get(command, command))
     installed = Path(sys.executable).parent / program
     program = str(installed) if installed.exists() else program
-    done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, check=False)
+    # Not in the ways of this very run, such as those of a process of pytest-xdist
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    done = subprocess.run(
+        [program, *arguments], cwd=ROOT, env=environment, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
