@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pictures
 import pytest
 from real_tables import REAL_TABLES
 from snippets import run_snippet
@@ -28,11 +29,13 @@ def programs(study: Study) -> dict[str, str]:
 
 @pytest.fixture(scope="module", params=["penguins", "travel"])
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The first answer on a real table."""
+    """The first answer on a real table; its page without what other tests look at, pictures."""
     table = REAL_TABLES[request.param]
-    return bench.study(
-        table.path, **table.options, rounds=1, out=tmp_path_factory.mktemp(request.param)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        pictures.leave_out(patch)
+        return bench.study(
+            table.path, **table.options, rounds=1, out=tmp_path_factory.mktemp(request.param)
+        )
 
 
 @pytest.mark.parametrize("program", ["scikit-learn", "PyTorch"])
