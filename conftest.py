@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -52,7 +53,12 @@ def wants_benchmarks(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look for benchmarks where they are, whatever the folder; keep timings beside the results."""
+    """Look for benchmarks where they are, whatever the folder; keep timings beside the results.
+
+    Tests interrupt themselves: also where pytest was started deaf to it, by `nohup` or `&`.
+    """
+    if not wants_benchmarks(config) and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.pluginmanager.hasplugin("benchmark"):
         return
     history = ROOT / "results" / "history"
